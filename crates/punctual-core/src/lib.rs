@@ -1,0 +1,1 @@
+//! Jobs, decisions, job stores, executors and the scheduler of Punctual.

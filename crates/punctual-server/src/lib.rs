@@ -1,0 +1,1 @@
+//! The REST API of Punctual as an axum router.

@@ -1,0 +1,1 @@
+//! SQL job stores for Punctual: SQLite.

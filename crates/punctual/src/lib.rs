@@ -1,0 +1,1 @@
+//! A job scheduler that can be trusted: APScheduler's model in Rust.
