@@ -1,1 +1,18 @@
 //! Jobs, decisions, job stores, executors and the scheduler of Punctual.
+//!
+//! The parts, from the pure to the busy:
+//!
+//! - [`job`], [`run`]: what a job is, and the life of one occurrence.
+//! - [`decide`], [`plan`]: what becomes of due occurrences, and of every other change, as pure functions.
+//! - [`store`]: the contract that keeps jobs and their ledger; [`memory`]: the store inside the process.
+
+pub mod clock;
+pub mod decide;
+pub mod document;
+pub mod id;
+pub mod job;
+pub mod memory;
+pub mod plan;
+pub mod run;
+pub mod store;
+pub mod zones;
