@@ -87,7 +87,12 @@ struct Undecided<'a> {
 impl<'a> Undecided<'a> {
     fn of(definition: &'a JobDefinition, state: &JobState) -> Self {
         let extra = state.extra.filter(|&extra| extra > state.cursor);
-        Self { schedule: &definition.schedule.0, cursor: state.cursor, extra, key: state.key }
+        Self {
+            schedule: &definition.schedule.0,
+            cursor: state.cursor,
+            extra,
+            key: state.key,
+        }
     }
 
     fn occurrence(&self, scheduled_at: Timestamp) -> Occurrence {
@@ -97,19 +102,33 @@ impl<'a> Undecided<'a> {
             // Where the gap to the next fire cannot be found, there is nothing to keep the jitter within.
             jittered(self.schedule, self.key.0, scheduled_at).unwrap_or(scheduled_at)
         };
-        Occurrence { scheduled_at, due_at }
+        Occurrence {
+            scheduled_at,
+            due_at,
+        }
     }
 
     fn first_after(&self, time: Timestamp) -> Result<Option<Occurrence>, SearchLimit> {
         let extra = self.extra.filter(|&extra| extra > time);
         let next = self.schedule.next_after(time)?;
-        Ok(extra.into_iter().chain(next).min().map(|at| self.occurrence(at)))
+        Ok(extra
+            .into_iter()
+            .chain(next)
+            .min()
+            .map(|at| self.occurrence(at)))
     }
 
     fn last_at_or_before(&self, time: Timestamp) -> Result<Option<Occurrence>, SearchLimit> {
         let extra = self.extra.filter(|&extra| extra <= time);
-        let last = self.schedule.last_at_or_before(time)?.filter(|&last| last > self.cursor);
-        Ok(extra.into_iter().chain(last).max().map(|at| self.occurrence(at)))
+        let last = self
+            .schedule
+            .last_at_or_before(time)?
+            .filter(|&last| last > self.cursor);
+        Ok(extra
+            .into_iter()
+            .chain(last)
+            .max()
+            .map(|at| self.occurrence(at)))
     }
 
     /// The last one whose jitter too is over by `now`.
@@ -132,9 +151,14 @@ impl<'a> Undecided<'a> {
 }
 
 /// When the first undecided occurrence is due.
-pub fn next_due(definition: &JobDefinition, state: &JobState) -> Result<Option<Timestamp>, SearchLimit> {
+pub fn next_due(
+    definition: &JobDefinition,
+    state: &JobState,
+) -> Result<Option<Timestamp>, SearchLimit> {
     let undecided = Undecided::of(definition, state);
-    Ok(undecided.first_after(state.cursor)?.map(|occurrence| occurrence.due_at))
+    Ok(undecided
+        .first_after(state.cursor)?
+        .map(|occurrence| occurrence.due_at))
 }
 
 /// How many occurrences lie undecided up to `now`, and the first and last of them.
@@ -144,15 +168,25 @@ pub fn overdue(
     now: Timestamp,
 ) -> Result<Option<(Timestamp, Timestamp, u64)>, SearchLimit> {
     let undecided = Undecided::of(definition, state);
-    let (Some(first), Some(last)) = (undecided.first_after(state.cursor)?, undecided.last_due(now)?) else {
+    let (Some(first), Some(last)) = (
+        undecided.first_after(state.cursor)?,
+        undecided.last_due(now)?,
+    ) else {
         return Ok(None);
     };
-    Ok(Some((first.scheduled_at, last.scheduled_at, undecided.count_until(last.scheduled_at)?)))
+    Ok(Some((
+        first.scheduled_at,
+        last.scheduled_at,
+        undecided.count_until(last.scheduled_at)?,
+    )))
 }
 
 /// The instances that are live at `now`: decisions with a running run, or with one that is due and waits.
 pub(crate) fn live_instances(live: &[Run], now: Timestamp) -> usize {
-    distinct(live.iter().filter(|run| run.state() == RunState::Running || run.due_at <= now))
+    distinct(
+        live.iter()
+            .filter(|run| run.state() == RunState::Running || run.due_at <= now),
+    )
 }
 
 /// The instances with a running run.
@@ -182,7 +216,10 @@ pub(crate) enum Admission {
 }
 
 pub(crate) fn admit(definition: &JobDefinition, live: &[Run], now: Timestamp) -> Admission {
-    let free = Admission::Admitted { cancel: Vec::new(), displace: Vec::new() };
+    let free = Admission::Admitted {
+        cancel: Vec::new(),
+        displace: Vec::new(),
+    };
     if live.is_empty() || live_instances(live, now) < definition.policy.max_instances as usize {
         return free;
     }
@@ -192,7 +229,11 @@ pub(crate) fn admit(definition: &JobDefinition, live: &[Run], now: Timestamp) ->
         Overlap::QueueOne if live.iter().any(|run| waiting(&run)) => Admission::Refused,
         Overlap::QueueOne => free,
         Overlap::CancelRunning => Admission::Admitted {
-            cancel: live.iter().filter(|run| run.state() == RunState::Running).map(|run| run.id).collect(),
+            cancel: live
+                .iter()
+                .filter(|run| run.state() == RunState::Running)
+                .map(|run| run.id)
+                .collect(),
             displace: live.iter().filter(waiting).map(|run| run.id).collect(),
         },
     }
@@ -216,7 +257,11 @@ pub fn decide(view: JobView<'_>, now: Timestamp) -> Decision {
 }
 
 fn try_decide(view: JobView<'_>, now: Timestamp) -> Result<Decision, SearchLimit> {
-    let JobView { definition, state, live } = view;
+    let JobView {
+        definition,
+        state,
+        live,
+    } = view;
     let undecided = Undecided::of(definition, state);
     let last = undecided.last_due(now)?;
     let cursor = last.map_or(state.cursor, |last| last.scheduled_at);
@@ -234,11 +279,16 @@ fn try_decide(view: JobView<'_>, now: Timestamp) -> Result<Decision, SearchLimit
         due_at,
         exhausted,
     };
-    let Some(last) = last else { return Ok(decision) };
+    let Some(last) = last else {
+        return Ok(decision);
+    };
 
     let policy = &definition.policy;
-    let too_late =
-        |occurrence: Occurrence| policy.misfire_grace_time.is_some_and(|grace| until(occurrence.due_at, now) > grace);
+    let too_late = |occurrence: Occurrence| {
+        policy
+            .misfire_grace_time
+            .is_some_and(|grace| until(occurrence.due_at, now) > grace)
+    };
     let run_max = match policy.coalesce {
         Coalesce::Latest => 1,
         Coalesce::Off => CATCH_UP_MAX,
@@ -246,7 +296,8 @@ fn try_decide(view: JobView<'_>, now: Timestamp) -> Result<Decision, SearchLimit
     // From the latest back to the cursor, so that a long stop costs no more than the rows it leaves.
     let mut rest = Some(last);
     while let Some(occurrence) = rest {
-        let caught_up = policy.coalesce == Coalesce::Latest || until(occurrence.due_at, now) <= CATCH_UP_WINDOW;
+        let caught_up =
+            policy.coalesce == Coalesce::Latest || until(occurrence.due_at, now) <= CATCH_UP_WINDOW;
         if too_late(occurrence) || !caught_up || decision.run.len() == run_max {
             break;
         }
@@ -263,7 +314,12 @@ fn try_decide(view: JobView<'_>, now: Timestamp) -> Result<Decision, SearchLimit
     }
     if let (Some(rest), Some(first)) = (rest, undecided.first_after(state.cursor)?) {
         let count = undecided.count_until(rest.scheduled_at)?;
-        decision.summary = Some(Summary { from: first.scheduled_at, until: rest.scheduled_at, count, reason });
+        decision.summary = Some(Summary {
+            from: first.scheduled_at,
+            until: rest.scheduled_at,
+            count,
+            reason,
+        });
     }
     decision.run.reverse();
     decision.skipped.reverse();
@@ -275,7 +331,10 @@ fn try_decide(view: JobView<'_>, now: Timestamp) -> Result<Decision, SearchLimit
                 decision.displace = displace;
             }
             Admission::Refused => {
-                let refused = decision.run.drain(..).map(|occurrence| (occurrence, Reason::MaxInstances));
+                let refused = decision
+                    .run
+                    .drain(..)
+                    .map(|occurrence| (occurrence, Reason::MaxInstances));
                 decision.skipped.extend(refused);
             }
         }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{ExecutorName, JobId, TaskName};
-use crate::job::{Backoff, Coalesce, CompiledSchedule, JobArgs, JobDefinition, OnCrash, Overlap, Policy, Retry};
+use crate::job::{
+    Backoff, Coalesce, CompiledSchedule, JobArgs, JobDefinition, OnCrash, Overlap, Policy, Retry,
+};
 use crate::zones::Zones;
 
 /// The version of the document written today. A newer one is not read.
@@ -48,8 +50,11 @@ pub mod seconds {
     /// For `#[serde(with)]`.
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
         let seconds = f64::deserialize(d)?;
-        from_f64(seconds)
-            .ok_or_else(|| serde::de::Error::custom(format!("{seconds} is not a number of seconds from 0 to {MAX}")))
+        from_f64(seconds).ok_or_else(|| {
+            serde::de::Error::custom(format!(
+                "{seconds} is not a number of seconds from 0 to {MAX}"
+            ))
+        })
     }
 }
 
@@ -79,8 +84,19 @@ fn one_hour() -> Duration {
 
 impl Serialize for Retry {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let Self { attempts, delay, backoff, max_delay } = *self;
-        RetryDocument { attempts, delay, backoff, max_delay }.serialize(s)
+        let Self {
+            attempts,
+            delay,
+            backoff,
+            max_delay,
+        } = *self;
+        RetryDocument {
+            attempts,
+            delay,
+            backoff,
+            max_delay,
+        }
+        .serialize(s)
     }
 }
 
@@ -88,12 +104,23 @@ impl<'de> Deserialize<'de> for Retry {
     /// From `{"attempts": 3, "delay": 10, "backoff": "fixed|linear|exponential", "max_delay": 3600}`; all but
     /// `attempts` (2 to 100, the first included) may be left out.
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let RetryDocument { attempts, delay, backoff, max_delay } = RetryDocument::deserialize(d)?;
+        let RetryDocument {
+            attempts,
+            delay,
+            backoff,
+            max_delay,
+        } = RetryDocument::deserialize(d)?;
         if !(2..=100).contains(&attempts) {
-            let text = format!("attempts is {attempts}; it counts the first one too and takes 2 to 100");
+            let text =
+                format!("attempts is {attempts}; it counts the first one too and takes 2 to 100");
             return Err(serde::de::Error::custom(text));
         }
-        Ok(Self { attempts, delay, backoff, max_delay })
+        Ok(Self {
+            attempts,
+            delay,
+            backoff,
+            max_delay,
+        })
     }
 }
 
@@ -126,7 +153,17 @@ struct JobDocument {
 
 /// The document of a definition. The id is not in it: it is the key.
 pub fn write(definition: &JobDefinition) -> Value {
-    let JobDefinition { given_name, task, args, trigger, declared, executor, policy, tags, .. } = definition;
+    let JobDefinition {
+        given_name,
+        task,
+        args,
+        trigger,
+        declared,
+        executor,
+        policy,
+        tags,
+        ..
+    } = definition;
     let document = JobDocument {
         version: DOCUMENT_VERSION,
         name: given_name.clone(),
@@ -155,24 +192,40 @@ pub fn read(id: &JobId, document: &Value, zones: &Zones) -> Result<JobDefinition
     if let Some(version) = document.get("version").and_then(Value::as_u64)
         && version > u64::from(DOCUMENT_VERSION)
     {
-        return Err(format!("its format is version {version}; this program reads up to {DOCUMENT_VERSION}"));
+        return Err(format!(
+            "its format is version {version}; this program reads up to {DOCUMENT_VERSION}"
+        ));
     }
     let document = JobDocument::deserialize(document).map_err(|error| error.to_string())?;
-    let trigger = Trigger::from_json(&document.trigger).map_err(|error| format!("trigger: {error}"))?;
-    let declared = document.declared.as_ref().map(Trigger::from_json).transpose();
+    let trigger =
+        Trigger::from_json(&document.trigger).map_err(|error| format!("trigger: {error}"))?;
+    let declared = document
+        .declared
+        .as_ref()
+        .map(Trigger::from_json)
+        .transpose();
     let declared = declared.map_err(|error| format!("declared: {error}"))?;
-    let schedule = trigger.compile(zones.db()).map_err(|error| format!("trigger: {error}"))?;
+    let schedule = trigger
+        .compile(zones.db())
+        .map_err(|error| format!("trigger: {error}"))?;
     Ok(JobDefinition {
         id: id.clone(),
         given_name: document.name,
         task: document.task,
-        args: JobArgs { args: document.args, kwargs: document.kwargs },
+        args: JobArgs {
+            args: document.args,
+            kwargs: document.kwargs,
+        },
         trigger,
         declared: declared.map(Box::new),
         executor: document.executor,
         policy: Policy {
             misfire_grace_time: document.misfire_grace_time.map(|Seconds(grace)| grace),
-            coalesce: if document.coalesce { Coalesce::Latest } else { Coalesce::Off },
+            coalesce: if document.coalesce {
+                Coalesce::Latest
+            } else {
+                Coalesce::Off
+            },
             max_instances: document.max_instances,
             overlap: document.overlap,
             retry: document.retry,

@@ -33,7 +33,12 @@ fn check(field: &'static str, what: &'static str, text: &str) -> Result<(), Name
         return Ok(());
     };
     let value = text.chars().take(40).collect();
-    Err(NameError { field, what, value, problem })
+    Err(NameError {
+        field,
+        what,
+        value,
+        problem,
+    })
 }
 
 macro_rules! name_type {
@@ -233,7 +238,10 @@ pub struct RunIds {
 
 impl Default for RunIds {
     fn default() -> Self {
-        Self { process: random_u128() as u32, made: AtomicU64::new(0) }
+        Self {
+            process: random_u128() as u32,
+            made: AtomicU64::new(0),
+        }
     }
 }
 
@@ -257,7 +265,11 @@ mod tests {
     fn names_are_checked() {
         assert!(JobId::new("a/b ü").is_ok());
         assert!(JobId::new("x".repeat(191)).is_ok());
-        for (bad, word) in [("", "empty"), ("a\nb", "control"), (&"é".repeat(192), "192 characters")] {
+        for (bad, word) in [
+            ("", "empty"),
+            ("a\nb", "control"),
+            (&"é".repeat(192), "192 characters"),
+        ] {
             let error = JobId::new(bad).unwrap_err();
             assert!(error.to_string().contains(word), "{error}");
             assert_eq!(error.field, "id");

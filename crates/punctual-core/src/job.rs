@@ -87,7 +87,12 @@ pub struct Retry {
 impl Retry {
     /// `attempts` in all, `delay` apart.
     pub fn fixed(attempts: u32, delay: Duration) -> Self {
-        Self { attempts, delay, backoff: Backoff::Fixed, max_delay: Duration::from_hours(1) }
+        Self {
+            attempts,
+            delay,
+            backoff: Backoff::Fixed,
+            max_delay: Duration::from_hours(1),
+        }
     }
 
     /// How long to wait after attempt number `made` has failed; `None` when there is no further one.
@@ -260,7 +265,11 @@ impl Job {
 
     /// When it will run next; `None` while paused or when no occurrence is left.
     pub fn next_run_time(&self) -> Option<Timestamp> {
-        if self.state.paused.is_some() { None } else { self.state.due_at }
+        if self.state.paused.is_some() {
+            None
+        } else {
+            self.state.due_at
+        }
     }
 }
 
@@ -309,12 +318,27 @@ mod tests {
     #[test]
     fn waits_grow_and_end() {
         let waits = |backoff, delay| {
-            let retry = Retry { backoff, max_delay: Duration::from_secs(50), ..Retry::fixed(5, delay) };
-            (1..=5).map(|made| retry.wait_after(made).map(|wait| wait.as_secs())).collect::<Vec<_>>()
+            let retry = Retry {
+                backoff,
+                max_delay: Duration::from_secs(50),
+                ..Retry::fixed(5, delay)
+            };
+            (1..=5)
+                .map(|made| retry.wait_after(made).map(|wait| wait.as_secs()))
+                .collect::<Vec<_>>()
         };
         let ten = Duration::from_secs(10);
-        assert_eq!(waits(Backoff::Fixed, ten), [Some(10), Some(10), Some(10), Some(10), None]);
-        assert_eq!(waits(Backoff::Linear, ten), [Some(10), Some(20), Some(30), Some(40), None]);
-        assert_eq!(waits(Backoff::Exponential, ten), [Some(10), Some(20), Some(40), Some(50), None]);
+        assert_eq!(
+            waits(Backoff::Fixed, ten),
+            [Some(10), Some(10), Some(10), Some(10), None]
+        );
+        assert_eq!(
+            waits(Backoff::Linear, ten),
+            [Some(10), Some(20), Some(30), Some(40), None]
+        );
+        assert_eq!(
+            waits(Backoff::Exponential, ten),
+            [Some(10), Some(20), Some(40), Some(50), None]
+        );
     }
 }

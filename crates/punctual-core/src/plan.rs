@@ -10,9 +10,14 @@ use jiff::Timestamp;
 use punctual_trigger::{Schedule, Trigger};
 
 use crate::clock::{earlier, later};
-use crate::decide::{Admission, Decision, JobView, admit, decide, next_due, overdue, running_instances};
+use crate::decide::{
+    Admission, Decision, JobView, admit, decide, next_due, overdue, running_instances,
+};
 use crate::id::{ExecutorName, Fence, JobKey, NodeId, RunId, RunIds, TaskName};
-use crate::job::{CRASH_ATTEMPTS_MAX, CompiledSchedule, Job, JobDefinition, JobState, OnCrash, Paused, Phase, Policy};
+use crate::job::{
+    CRASH_ATTEMPTS_MAX, CompiledSchedule, Job, JobDefinition, JobState, OnCrash, Paused, Phase,
+    Policy,
+};
 use crate::run::{Ending, NewRun, Reason, Run, RunKind, RunState};
 
 const MICRO: Duration = Duration::from_micros(1);
@@ -31,12 +36,18 @@ pub struct Plan {
 impl Plan {
     /// The rows that a claim took for its node.
     pub fn started(&self) -> impl Iterator<Item = &Run> {
-        self.insert.iter().chain(&self.update).filter(|run| run.state() == RunState::Running && !run.cancel_requested)
+        self.insert
+            .iter()
+            .chain(&self.update)
+            .filter(|run| run.state() == RunState::Running && !run.cancel_requested)
     }
 
     /// The rows that say an occurrence does not run.
     pub fn skipped(&self) -> impl Iterator<Item = &Run> {
-        self.insert.iter().chain(&self.update).filter(|run| run.state() == RunState::Skipped)
+        self.insert
+            .iter()
+            .chain(&self.update)
+            .filter(|run| run.state() == RunState::Skipped)
     }
 }
 
@@ -50,7 +61,13 @@ pub struct Moment<'a> {
 }
 
 impl Moment<'_> {
-    fn row(&self, job: &JobDefinition, state: &JobState, scheduled_at: Timestamp, due_at: Timestamp) -> NewRun {
+    fn row(
+        &self,
+        job: &JobDefinition,
+        state: &JobState,
+        scheduled_at: Timestamp,
+        due_at: Timestamp,
+    ) -> NewRun {
         NewRun {
             id: self.ids.next(self.now),
             job_id: job.id.clone(),
@@ -62,7 +79,13 @@ impl Moment<'_> {
         }
     }
 
-    fn summary(&self, job: &JobDefinition, state: &JobState, span: (Timestamp, Timestamp, u64), reason: Reason) -> Run {
+    fn summary(
+        &self,
+        job: &JobDefinition,
+        state: &JobState,
+        span: (Timestamp, Timestamp, u64),
+        reason: Reason,
+    ) -> Run {
         let (from, until, count) = span;
         let mut run = Run::skipped(self.row(job, state, from, from), reason, self.now);
         run.count = count;
@@ -94,7 +117,12 @@ impl<'a> Draft<'a> {
     fn new(view: JobView<'a>) -> Self {
         let mut state = view.state.clone();
         state.seq += 1;
-        Self { state, live: view.live, insert: Vec::new(), update: Vec::new() }
+        Self {
+            state,
+            live: view.live,
+            insert: Vec::new(),
+            update: Vec::new(),
+        }
     }
 
     fn is_changed(&self, run: &Run) -> bool {
@@ -104,11 +132,18 @@ impl<'a> Draft<'a> {
     /// The live runs as they will be.
     fn live_after(&self) -> impl Iterator<Item = &Run> {
         let same = self.live.iter().filter(|run| !self.is_changed(run));
-        same.chain(&self.update).chain(&self.insert).filter(|run| !run.state().is_final())
+        same.chain(&self.update)
+            .chain(&self.insert)
+            .filter(|run| !run.state().is_final())
     }
 
     fn change(&mut self, id: RunId, change: impl FnOnce(&mut Run)) {
-        if let Some(run) = self.update.iter_mut().chain(&mut self.insert).find(|run| run.id == id) {
+        if let Some(run) = self
+            .update
+            .iter_mut()
+            .chain(&mut self.insert)
+            .find(|run| run.id == id)
+        {
             change(run);
         } else if let Some(run) = self.live.iter().find(|run| run.id == id) {
             let mut run = run.clone();
@@ -122,7 +157,14 @@ impl<'a> Draft<'a> {
         let mut ready: Vec<_> = self
             .live_after()
             .filter(|run| run.state() == RunState::Pending && run.due_at <= now)
-            .map(|run| (run.due_at, run.scheduled_at, run.id, (run.job_key, run.instance)))
+            .map(|run| {
+                (
+                    run.due_at,
+                    run.scheduled_at,
+                    run.id,
+                    (run.job_key, run.instance),
+                )
+            })
             .collect();
         if ready.is_empty() {
             return;
@@ -146,7 +188,8 @@ impl<'a> Draft<'a> {
             let fence = self.state.fence.next();
             self.state.fence = fence;
             self.change(id, |run| {
-                run.start(claimer.node, fence, now, claimer.lease).expect("only pending runs are ready");
+                run.start(claimer.node, fence, now, claimer.lease)
+                    .expect("only pending runs are ready");
             });
             running.push(instance);
             slots -= 1;
@@ -158,10 +201,15 @@ impl<'a> Draft<'a> {
         let live: Vec<&Run> = self.live_after().collect();
         let count = live.len();
         let wake_at = wake_at(definition, &self.state, &live);
-        let over = self.state.phase == Phase::Finishing && count == 0 && self.state.paused.is_none();
+        let over =
+            self.state.phase == Phase::Finishing && count == 0 && self.state.paused.is_none();
         self.state.live = count as u32;
         self.state.wake_at = wake_at;
-        Plan { state: (!over).then_some(self.state), insert: self.insert, update: self.update }
+        Plan {
+            state: (!over).then_some(self.state),
+            insert: self.insert,
+            update: self.update,
+        }
     }
 }
 
@@ -171,8 +219,10 @@ fn wake_at(definition: &JobDefinition, state: &JobState, live: &[&Run]) -> Optio
         return paused.until;
     }
     let full = running_instances(live.iter().copied()) >= definition.policy.max_instances as usize;
-    let is_running =
-        |run: &Run| live.iter().any(|other| other.state() == RunState::Running && other.instance == run.instance);
+    let is_running = |run: &Run| {
+        live.iter()
+            .any(|other| other.state() == RunState::Running && other.instance == run.instance)
+    };
     let pending = live
         .iter()
         .filter(|run| !full && run.state() == RunState::Pending && !is_running(run))
@@ -193,24 +243,47 @@ pub fn claim(view: JobView<'_>, claimer: Claimer, moment: Moment<'_>) -> Plan {
         end_pause(definition, &mut draft, moment);
     }
     if draft.state.due_at.is_some_and(|due_at| due_at <= now) {
-        let decision = decide(JobView { state: &draft.state.clone(), ..view }, now);
+        let decision = decide(
+            JobView {
+                state: &draft.state.clone(),
+                ..view
+            },
+            now,
+        );
         record(definition, &mut draft, decision, moment);
     }
     draft.start_pending(definition, claimer, now);
     draft.settle(definition)
 }
 
-fn record(definition: &JobDefinition, draft: &mut Draft<'_>, decision: Decision, moment: Moment<'_>) {
+fn record(
+    definition: &JobDefinition,
+    draft: &mut Draft<'_>,
+    decision: Decision,
+    moment: Moment<'_>,
+) {
     if let Some(summary) = decision.summary {
         let span = (summary.from, summary.until, summary.count);
-        draft.insert.push(moment.summary(definition, &draft.state, span, summary.reason));
+        draft
+            .insert
+            .push(moment.summary(definition, &draft.state, span, summary.reason));
     }
     for (occurrence, reason) in decision.skipped {
-        let row = moment.row(definition, &draft.state, occurrence.scheduled_at, occurrence.due_at);
+        let row = moment.row(
+            definition,
+            &draft.state,
+            occurrence.scheduled_at,
+            occurrence.due_at,
+        );
         draft.insert.push(Run::skipped(row, reason, moment.now));
     }
     for occurrence in decision.run {
-        let row = moment.row(definition, &draft.state, occurrence.scheduled_at, occurrence.due_at);
+        let row = moment.row(
+            definition,
+            &draft.state,
+            occurrence.scheduled_at,
+            occurrence.due_at,
+        );
         draft.insert.push(Run::pending(row));
     }
     make_room(draft, &decision.cancel, &decision.displace, moment.now);
@@ -228,7 +301,8 @@ fn make_room(draft: &mut Draft<'_>, cancel: &[RunId], displace: &[RunId], now: T
     }
     for &id in displace {
         draft.change(id, |run| {
-            run.skip(Reason::MaxInstances, now).expect("only pending runs are displaced");
+            run.skip(Reason::MaxInstances, now)
+                .expect("only pending runs are displaced");
         });
     }
 }
@@ -239,13 +313,23 @@ pub fn enqueue(view: JobView<'_>, moment: Moment<'_>) -> Plan {
     let now = moment.now;
     let mut draft = Draft::new(view);
     // Two asked for within a microsecond are still two.
-    let last_asked = view.live.iter().filter(|run| run.kind == RunKind::Manual).map(|run| run.scheduled_at).max();
+    let last_asked = view
+        .live
+        .iter()
+        .filter(|run| run.kind == RunKind::Manual)
+        .map(|run| run.scheduled_at)
+        .max();
     let floor = draft.state.manual_at.into_iter().chain(last_asked).max();
     let asked_at = floor.map_or(now, |floor| now.max(later(floor, MICRO)));
     draft.state.manual_at = Some(asked_at);
-    let row = NewRun { kind: RunKind::Manual, ..moment.row(view.definition, &draft.state, asked_at, now) };
+    let row = NewRun {
+        kind: RunKind::Manual,
+        ..moment.row(view.definition, &draft.state, asked_at, now)
+    };
     match admit(view.definition, view.live, now) {
-        Admission::Refused => draft.insert.push(Run::skipped(row, Reason::MaxInstances, now)),
+        Admission::Refused => draft
+            .insert
+            .push(Run::skipped(row, Reason::MaxInstances, now)),
         Admission::Admitted { cancel, displace } => {
             make_room(&mut draft, &cancel, &displace, now);
             let mut run = Run::pending(row);
@@ -283,7 +367,12 @@ pub enum Finished {
 }
 
 /// Records the end of `run`. `view` is its job, where that still exists.
-pub fn finish(view: Option<JobView<'_>>, run: &Run, finish: &Finish, moment: Moment<'_>) -> Finished {
+pub fn finish(
+    view: Option<JobView<'_>>,
+    run: &Run,
+    finish: &Finish,
+    moment: Moment<'_>,
+) -> Finished {
     let now = moment.now;
     let mut run = run.clone();
     if run.state() != RunState::Running || run.fence != finish.fence {
@@ -301,25 +390,44 @@ pub fn finish(view: Option<JobView<'_>>, run: &Run, finish: &Finish, moment: Mom
     }
     let Some(view) = view else {
         if !run.state().is_final() {
-            run.withdraw(Reason::Removed, now).expect("a run given back is pending");
+            run.withdraw(Reason::Removed, now)
+                .expect("a run given back is pending");
         }
-        return Finished::Accepted(Plan { state: None, insert: Vec::new(), update: vec![run] });
+        return Finished::Accepted(Plan {
+            state: None,
+            insert: Vec::new(),
+            update: vec![run],
+        });
     };
     let mut draft = Draft::new(view);
-    if let Some(due_at) = finish.next_attempt_at.filter(|_| run.job_key == view.state.key && run.state().is_final()) {
-        draft.insert.push(run.next_attempt(moment.ids.next(now), due_at));
+    if let Some(due_at) = finish
+        .next_attempt_at
+        .filter(|_| run.job_key == view.state.key && run.state().is_final())
+    {
+        draft
+            .insert
+            .push(run.next_attempt(moment.ids.next(now), due_at));
     }
     draft.update.push(run);
     Finished::Accepted(draft.settle(view.definition))
 }
 
 /// Takes `run` from an owner that is dead or cut off, and by the job's `on_crash` puts the next attempt beside it.
-pub fn reclaim(view: Option<JobView<'_>>, run: &Run, reason: Reason, moment: Moment<'_>) -> Option<Plan> {
+pub fn reclaim(
+    view: Option<JobView<'_>>,
+    run: &Run,
+    reason: Reason,
+    moment: Moment<'_>,
+) -> Option<Plan> {
     let now = moment.now;
     let mut run = run.clone();
     run.lose(reason, now).ok()?;
     let Some(view) = view else {
-        return Some(Plan { state: None, insert: Vec::new(), update: vec![run] });
+        return Some(Plan {
+            state: None,
+            insert: Vec::new(),
+            update: vec![run],
+        });
     };
     let mut draft = Draft::new(view);
     let again = view.definition.policy.on_crash == OnCrash::Rerun
@@ -327,7 +435,9 @@ pub fn reclaim(view: Option<JobView<'_>>, run: &Run, reason: Reason, moment: Mom
         && !run.cancel_requested
         && run.job_key == view.state.key;
     if again {
-        draft.insert.push(run.next_attempt(moment.ids.next(now), now));
+        draft
+            .insert
+            .push(run.next_attempt(moment.ids.next(now), now));
     }
     draft.update.push(run);
     Some(draft.settle(view.definition))
@@ -370,7 +480,10 @@ pub struct JobPatch {
 /// What may be changed of a [`Policy`]. `Some(None)` takes the limit away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of Policy")]
-#[expect(clippy::option_option, reason = "absent, and present as nothing, are two things in a patch")]
+#[expect(
+    clippy::option_option,
+    reason = "absent, and present as nothing, are two things in a patch"
+)]
 pub struct PolicyPatch {
     pub misfire_grace_time: Option<Option<Duration>>,
     pub coalesce: Option<crate::job::Coalesce>,
@@ -422,7 +535,11 @@ pub struct PauseRequest {
 }
 
 /// Applies `change`. The plan's state is `None` where nothing is left to run (a resumed job whose time has passed).
-pub fn update(view: JobView<'_>, change: JobChange, moment: Moment<'_>) -> (Arc<JobDefinition>, Plan) {
+pub fn update(
+    view: JobView<'_>,
+    change: JobChange,
+    moment: Moment<'_>,
+) -> (Arc<JobDefinition>, Plan) {
     let mut definition = Arc::new(view.definition.clone());
     let mut draft = Draft::new(view);
     match change {
@@ -432,9 +549,18 @@ pub fn update(view: JobView<'_>, change: JobChange, moment: Moment<'_>) -> (Arc<
             draft.state.revision += 1;
         }
         JobChange::Pause(request) => {
-            let at = draft.state.paused.as_ref().map_or(moment.now, |paused| paused.at);
+            let at = draft
+                .state
+                .paused
+                .as_ref()
+                .map_or(moment.now, |paused| paused.at);
             let PauseRequest { by, note, until } = request;
-            draft.state.paused = Some(Box::new(Paused { at, by, note, until }));
+            draft.state.paused = Some(Box::new(Paused {
+                at,
+                by,
+                note,
+                until,
+            }));
         }
         JobChange::Resume => end_pause(&definition, &mut draft, moment),
         JobChange::Recompute(schedule) => {
@@ -447,7 +573,17 @@ pub fn update(view: JobView<'_>, change: JobChange, moment: Moment<'_>) -> (Arc<
 }
 
 fn modify(definition: &mut JobDefinition, draft: &mut Draft<'_>, patch: JobPatch, now: Timestamp) {
-    let JobPatch { name, task, args, kwargs, trigger, executor, policy, tags, next_run_time } = patch;
+    let JobPatch {
+        name,
+        task,
+        args,
+        kwargs,
+        trigger,
+        executor,
+        policy,
+        tags,
+        next_run_time,
+    } = patch;
     if name.is_some() {
         definition.given_name = name;
     }
@@ -490,7 +626,11 @@ fn refresh_due(definition: &JobDefinition, state: &mut JobState) {
     match next_due(definition, state) {
         Ok(due_at) => {
             state.due_at = due_at;
-            state.phase = if due_at.is_some() { Phase::Active } else { Phase::Finishing };
+            state.phase = if due_at.is_some() {
+                Phase::Active
+            } else {
+                Phase::Finishing
+            };
         }
         // Kept, and shown without a next run.
         Err(_) => state.due_at = None,
@@ -502,7 +642,9 @@ fn end_pause(definition: &JobDefinition, draft: &mut Draft<'_>, moment: Moment<'
         return;
     }
     if let Ok(Some(span)) = overdue(definition, &draft.state, moment.now) {
-        draft.insert.push(moment.summary(definition, &draft.state, span, Reason::Paused));
+        draft
+            .insert
+            .push(moment.summary(definition, &draft.state, span, Reason::Paused));
         draft.state.cursor = span.1;
         draft.state.extra = None;
     }
@@ -574,7 +716,11 @@ pub fn add(
     fence_floor: Fence,
     moment: Moment<'_>,
 ) -> Result<(Job, Plan), AddRefusal> {
-    let Addition { mut definition, first_run, on_conflict } = addition;
+    let Addition {
+        mut definition,
+        first_run,
+        on_conflict,
+    } = addition;
     let now = moment.now;
     let mut draft = match existing {
         Some(_) if on_conflict == OnConflict::Error => return Err(AddRefusal::Exists),
@@ -592,11 +738,16 @@ pub fn add(
                 definition.schedule = view.definition.schedule.clone();
             } else {
                 begin(&definition, &mut draft.state, now);
-                let waiting: Vec<_> =
-                    view.live.iter().filter(|run| run.state() == RunState::Pending).map(|run| run.id).collect();
+                let waiting: Vec<_> = view
+                    .live
+                    .iter()
+                    .filter(|run| run.state() == RunState::Pending)
+                    .map(|run| run.id)
+                    .collect();
                 for id in waiting {
                     draft.change(id, |run| {
-                        run.withdraw(Reason::Removed, now).expect("only pending runs are withdrawn");
+                        run.withdraw(Reason::Removed, now)
+                            .expect("only pending runs are withdrawn");
                     });
                 }
             }
@@ -618,7 +769,12 @@ pub fn add(
                 live: 0,
             };
             begin(&definition, &mut state, now);
-            Draft { state, live: orphans, insert: Vec::new(), update: Vec::new() }
+            Draft {
+                state,
+                live: orphans,
+                insert: Vec::new(),
+                update: Vec::new(),
+            }
         }
     };
     match first_run {
@@ -629,12 +785,23 @@ pub fn add(
             refresh_due(&definition, &mut draft.state);
         }
         FirstRun::Paused(PauseRequest { by, note, until }) => {
-            draft.state.paused = Some(Box::new(Paused { at: now, by, note, until }));
+            draft.state.paused = Some(Box::new(Paused {
+                at: now,
+                by,
+                note,
+                until,
+            }));
         }
     }
     let plan = draft.settle(&definition);
     let state = plan.state.clone().ok_or(AddRefusal::NeverRuns)?;
-    Ok((Job { definition: Arc::new(definition), state }, plan))
+    Ok((
+        Job {
+            definition: Arc::new(definition),
+            state,
+        },
+        plan,
+    ))
 }
 
 fn begin(definition: &JobDefinition, state: &mut JobState, now: Timestamp) {
@@ -646,23 +813,39 @@ fn begin(definition: &JobDefinition, state: &mut JobState, now: Timestamp) {
 
 /// Removes a job: what waits is withdrawn, what runs goes on.
 pub fn remove(view: JobView<'_>, moment: Moment<'_>) -> Plan {
-    let withdrawn = view.live.iter().filter(|run| run.state() == RunState::Pending).cloned().map(|mut run| {
-        run.withdraw(Reason::Removed, moment.now).expect("only pending runs are withdrawn");
-        run
-    });
-    Plan { state: None, insert: Vec::new(), update: withdrawn.collect() }
+    let withdrawn = view
+        .live
+        .iter()
+        .filter(|run| run.state() == RunState::Pending)
+        .cloned()
+        .map(|mut run| {
+            run.withdraw(Reason::Removed, moment.now)
+                .expect("only pending runs are withdrawn");
+            run
+        });
+    Plan {
+        state: None,
+        insert: Vec::new(),
+        update: withdrawn.collect(),
+    }
 }
 
 /// Asks a run to stop: a waiting one is withdrawn, a running one marked for its node. `None` where it is over.
 pub fn request_cancel(view: Option<JobView<'_>>, run: &Run, moment: Moment<'_>) -> Option<Plan> {
     let mut run = run.clone();
     match run.state() {
-        RunState::Pending => run.withdraw(Reason::Requested, moment.now).expect("it is pending"),
+        RunState::Pending => run
+            .withdraw(Reason::Requested, moment.now)
+            .expect("it is pending"),
         RunState::Running => run.cancel_requested = true,
         _ => return None,
     }
     Some(match view {
-        None => Plan { state: None, insert: Vec::new(), update: vec![run] },
+        None => Plan {
+            state: None,
+            insert: Vec::new(),
+            update: vec![run],
+        },
         Some(view) => {
             let mut draft = Draft::new(view);
             draft.update.push(run);

@@ -214,7 +214,15 @@ pub struct NewRun {
 impl Run {
     /// A run without an owner.
     pub fn pending(new: NewRun) -> Self {
-        let NewRun { id, job_id, job_key, kind, scheduled_at, due_at, instance } = new;
+        let NewRun {
+            id,
+            job_id,
+            job_key,
+            kind,
+            scheduled_at,
+            due_at,
+            instance,
+        } = new;
         Self {
             id,
             job_id,
@@ -262,15 +270,33 @@ impl Run {
 
     /// The key that is the same for every attempt at this occurrence, and of no other.
     pub fn idempotency_key(&self) -> String {
-        format!("{}-{}-{}", self.job_key, self.kind, self.scheduled_at.as_microsecond())
+        format!(
+            "{}-{}-{}",
+            self.job_key,
+            self.kind,
+            self.scheduled_at.as_microsecond()
+        )
     }
 
     fn expect_state(&self, allowed: RunState, verb: &'static str) -> Result<(), IllegalMove> {
-        if self.state == allowed { Ok(()) } else { Err(IllegalMove { from: self.state, verb }) }
+        if self.state == allowed {
+            Ok(())
+        } else {
+            Err(IllegalMove {
+                from: self.state,
+                verb,
+            })
+        }
     }
 
     /// pending → running.
-    pub fn start(&mut self, node: NodeId, fence: Fence, now: Timestamp, lease: Duration) -> Result<(), IllegalMove> {
+    pub fn start(
+        &mut self,
+        node: NodeId,
+        fence: Fence,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<(), IllegalMove> {
         self.expect_state(RunState::Pending, "start")?;
         self.state = RunState::Running;
         self.reason = None;
@@ -376,7 +402,9 @@ mod tests {
     #[test]
     fn only_the_drawn_moves_exist() {
         let moves: [(&str, Move); 6] = [
-            ("start", |run| run.start(NodeId(1), Fence(1), at(101), Duration::from_secs(30))),
+            ("start", |run| {
+                run.start(NodeId(1), Fence(1), at(101), Duration::from_secs(30))
+            }),
             ("end", |run| run.end(Ending::Succeeded, at(102))),
             ("lose", |run| run.lose(Reason::LeaseExpired, at(102))),
             ("release", Run::release),
@@ -399,11 +427,16 @@ mod tests {
     #[test]
     fn attempts_share_the_idempotency_key_and_count_crashes() {
         let mut first = fresh();
-        first.start(NodeId(1), Fence(1), at(101), Duration::from_secs(30)).unwrap();
+        first
+            .start(NodeId(1), Fence(1), at(101), Duration::from_secs(30))
+            .unwrap();
         first.lose(Reason::NodeDied, at(140)).unwrap();
         let second = first.next_attempt(RunId(2), at(140));
         assert_eq!((second.attempt, second.crashes), (2, 1));
         assert_eq!(first.idempotency_key(), second.idempotency_key());
-        assert_eq!(second.idempotency_key(), "0000000000000007-scheduled-100000000");
+        assert_eq!(
+            second.idempotency_key(),
+            "0000000000000007-scheduled-100000000"
+        );
     }
 }

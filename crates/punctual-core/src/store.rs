@@ -56,12 +56,16 @@ pub enum StoreError {
 impl StoreError {
     /// An error that may pass.
     pub fn unavailable(error: impl fmt::Display) -> Self {
-        Self::Unavailable { message: error.to_string() }
+        Self::Unavailable {
+            message: error.to_string(),
+        }
     }
 
     /// An error that will not pass by itself.
     pub fn failed(error: impl fmt::Display) -> Self {
-        Self::Failed { message: error.to_string() }
+        Self::Failed {
+            message: error.to_string(),
+        }
     }
 
     /// Whether trying again may help.
@@ -85,7 +89,11 @@ pub struct Abilities {
 impl Abilities {
     /// Abilities from their three answers.
     pub fn new(durable: bool, many_nodes: bool, notification: bool) -> Self {
-        Self { durable, many_nodes, notification }
+        Self {
+            durable,
+            many_nodes,
+            notification,
+        }
     }
 }
 
@@ -155,7 +163,10 @@ pub struct Added {
 
 /// What `update` did.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "made one at a time, and taken apart at once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made one at a time, and taken apart at once"
+)]
 pub enum Updated {
     /// The job as it is now.
     Job(Job),
@@ -171,7 +182,10 @@ pub enum Updated {
 
 /// What `enqueue` did.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "made one at a time, and taken apart at once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made one at a time, and taken apart at once"
+)]
 pub enum Enqueued {
     /// The run: pending, or skipped with its reason.
     Run(Job, Run),
@@ -281,7 +295,10 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { age: Duration::from_hours(30 * 24), rows_per_job: 10_000 }
+        Self {
+            age: Duration::from_hours(30 * 24),
+            rows_per_job: 10_000,
+        }
     }
 }
 
@@ -302,7 +319,10 @@ pub trait JobStore: Records + fmt::Debug + Send + Sync + 'static {
     fn deregister(&self, node: NodeId) -> BoxFuture<'_, StoreResult<()>>;
 
     /// Adds jobs, each for itself: one answer for each, in order.
-    fn add_many(&self, additions: Vec<Addition>) -> BoxFuture<'_, StoreResult<Vec<Result<Added, AddRefusal>>>>;
+    fn add_many(
+        &self,
+        additions: Vec<Addition>,
+    ) -> BoxFuture<'_, StoreResult<Vec<Result<Added, AddRefusal>>>>;
 
     /// The job with an id.
     fn get<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Option<StoredJob>>>;
@@ -325,7 +345,10 @@ pub trait JobStore: Records + fmt::Debug + Send + Sync + 'static {
     fn remove_all(&self) -> BoxFuture<'_, StoreResult<u64>>;
 
     /// When the first job that the filter names has something to claim. Slots do not matter, only names.
-    fn next_due<'a>(&'a self, filter: &'a ClaimFilter) -> BoxFuture<'a, StoreResult<Option<Timestamp>>>;
+    fn next_due<'a>(
+        &'a self,
+        filter: &'a ClaimFilter,
+    ) -> BoxFuture<'a, StoreResult<Option<Timestamp>>>;
 
     /// Decides about the jobs that are due, earliest first, and takes runs for the node: at most the free slots of
     /// each executor.
@@ -336,7 +359,11 @@ pub trait JobStore: Records + fmt::Debug + Send + Sync + 'static {
 
     /// Renews the leases of runs that this process executes; an answer for each, in order. Renewing a lease that has
     /// ended succeeds while nobody took the run.
-    fn renew<'a>(&'a self, lease: Duration, runs: &'a [(RunId, Fence)]) -> BoxFuture<'a, StoreResult<Vec<Renewed>>>;
+    fn renew<'a>(
+        &'a self,
+        lease: Duration,
+        runs: &'a [(RunId, Fence)],
+    ) -> BoxFuture<'a, StoreResult<Vec<Renewed>>>;
 
     /// Records the ends of attempts; an answer for each, in order.
     fn finish(&self, finishes: Vec<Finish>) -> BoxFuture<'_, StoreResult<Vec<FinishOutcome>>>;
@@ -410,7 +437,11 @@ pub struct LogEntry {
 /// Small documents beside the jobs: tokens, nodes, settings, audit.
 pub trait Records: Send + Sync {
     /// One document.
-    fn record<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, StoreResult<Option<Record>>>;
+    fn record<'a>(
+        &'a self,
+        namespace: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, StoreResult<Option<Record>>>;
 
     /// All documents of a namespace, by key.
     fn records<'a>(&'a self, namespace: &'a str) -> BoxFuture<'a, StoreResult<Vec<Record>>>;
@@ -428,28 +459,53 @@ pub trait Records: Send + Sync {
     fn append_log<'a>(&'a self, log: &'a str, value: Value) -> BoxFuture<'a, StoreResult<u64>>;
 
     /// Entries after a position, oldest first.
-    fn read_log<'a>(&'a self, log: &'a str, after: u64, limit: usize) -> BoxFuture<'a, StoreResult<Vec<LogEntry>>>;
+    fn read_log<'a>(
+        &'a self,
+        log: &'a str,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<LogEntry>>>;
 }
 
 /// Why a run is taken from its owner.
 pub fn reclaim_reason(owner_is_dead: bool) -> Reason {
-    if owner_is_dead { Reason::NodeDied } else { Reason::LeaseExpired }
+    if owner_is_dead {
+        Reason::NodeDied
+    } else {
+        Reason::LeaseExpired
+    }
 }
 
 impl JobQuery {
     /// Whether a job meets every condition. One that cannot be read meets only those on its id.
     pub fn matches(&self, stored: &StoredJob) -> bool {
         let text = self.text.as_ref().map(|text| text.to_lowercase());
-        let contains = |field: &str| text.as_ref().is_none_or(|text| field.to_lowercase().contains(text));
+        let contains = |field: &str| {
+            text.as_ref()
+                .is_none_or(|text| field.to_lowercase().contains(text))
+        };
         match stored {
             StoredJob::Unreadable(job) => {
-                self.tags.is_empty() && self.paused.is_none() && self.task.is_none() && contains(job.id.as_str())
+                self.tags.is_empty()
+                    && self.paused.is_none()
+                    && self.task.is_none()
+                    && contains(job.id.as_str())
             }
             StoredJob::Job(Job { definition, state }) => {
-                (contains(definition.id.as_str()) || contains(definition.name()) || contains(definition.task.as_str()))
-                    && self.tags.iter().all(|tag| definition.tags.iter().any(|own| **own == **tag))
-                    && self.paused.is_none_or(|paused| paused == state.paused.is_some())
-                    && self.task.as_ref().is_none_or(|task| *task == definition.task)
+                (contains(definition.id.as_str())
+                    || contains(definition.name())
+                    || contains(definition.task.as_str()))
+                    && self
+                        .tags
+                        .iter()
+                        .all(|tag| definition.tags.iter().any(|own| **own == **tag))
+                    && self
+                        .paused
+                        .is_none_or(|paused| paused == state.paused.is_some())
+                    && self
+                        .task
+                        .as_ref()
+                        .is_none_or(|task| *task == definition.task)
             }
         }
     }
@@ -460,7 +516,9 @@ impl JobOrder {
     pub fn key(self, stored: &StoredJob) -> (i64, JobId) {
         let time = match (self, stored) {
             (Self::Id, _) => 0,
-            (Self::NextRun, StoredJob::Job(job)) => job.next_run_time().map_or(i64::MAX, Timestamp::as_microsecond),
+            (Self::NextRun, StoredJob::Job(job)) => job
+                .next_run_time()
+                .map_or(i64::MAX, Timestamp::as_microsecond),
             (Self::NextRun, StoredJob::Unreadable(_)) => i64::MAX,
         };
         (time, stored.id().clone())
@@ -473,8 +531,12 @@ impl JobOrder {
 
     /// Reads a cursor back.
     pub fn parse_cursor(cursor: &str) -> StoreResult<(i64, JobId)> {
-        let parts = cursor.split_once('.').and_then(|(time, id)| Some((time.parse().ok()?, JobId::new(id).ok()?)));
-        parts.ok_or_else(|| StoreError::failed(format!("cursor {cursor:?} was not made by this store")))
+        let parts = cursor
+            .split_once('.')
+            .and_then(|(time, id)| Some((time.parse().ok()?, JobId::new(id).ok()?)));
+        parts.ok_or_else(|| {
+            StoreError::failed(format!("cursor {cursor:?} was not made by this store"))
+        })
     }
 }
 
@@ -490,6 +552,8 @@ impl RunQuery {
     /// The row after which this page begins.
     pub fn parse_cursor(&self) -> StoreResult<Option<RunId>> {
         let parsed = self.cursor.as_ref().map(|cursor| cursor.parse());
-        parsed.transpose().map_err(|_| StoreError::failed("the cursor was not made by this store"))
+        parsed
+            .transpose()
+            .map_err(|_| StoreError::failed("the cursor was not made by this store"))
     }
 }

@@ -12,7 +12,9 @@ pub struct Zones {
 
 /// A name that is no zone of the database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("timezone {name:?} is not in the time zone database; give an IANA name such as \"Europe/London\"")]
+#[error(
+    "timezone {name:?} is not in the time zone database; give an IANA name such as \"Europe/London\""
+)]
 pub struct UnknownZone {
     name: String,
 }
@@ -25,9 +27,15 @@ impl Zones {
 
     /// A given database; `version` names its release, such as `2026f`. The default zone is the host's.
     pub fn new(db: TimeZoneDatabase, version: impl Into<String>) -> Self {
-        let host = iana_time_zone::get_timezone().ok().filter(|name| db.get(name).is_ok());
+        let host = iana_time_zone::get_timezone()
+            .ok()
+            .filter(|name| db.get(name).is_ok());
         let default_zone = host.unwrap_or_else(|| "UTC".to_owned());
-        Self { db, version: version.into(), default_zone }
+        Self {
+            db,
+            version: version.into(),
+            default_zone,
+        }
     }
 
     /// With another default zone.
@@ -39,7 +47,9 @@ impl Zones {
 
     /// The zone with a name.
     pub fn zone(&self, name: &str) -> Result<TimeZone, UnknownZone> {
-        self.db.get(name).map_err(|_| UnknownZone { name: name.to_owned() })
+        self.db.get(name).map_err(|_| UnknownZone {
+            name: name.to_owned(),
+        })
     }
 
     /// The database.

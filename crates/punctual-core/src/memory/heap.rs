@@ -22,7 +22,13 @@ impl Heap {
     }
 
     /// Puts `slot` in at `time`, moves it there, or with `None` takes it out.
-    pub(super) fn set(&mut self, slot: u32, time: Option<i64>, positions: &mut [u32], ties: &impl Ties) {
+    pub(super) fn set(
+        &mut self,
+        slot: u32,
+        time: Option<i64>,
+        positions: &mut [u32],
+        ties: &impl Ties,
+    ) {
         let at = positions[slot as usize];
         match (at, time) {
             (NOWHERE, None) => {}
@@ -49,7 +55,10 @@ impl Heap {
 
     fn less(&self, a: usize, b: usize, ties: &impl Ties) -> bool {
         let ((time_a, slot_a), (time_b, slot_b)) = (self.nodes[a], self.nodes[b]);
-        time_a.cmp(&time_b).then_with(|| ties.compare(slot_a, slot_b)) == Ordering::Less
+        time_a
+            .cmp(&time_b)
+            .then_with(|| ties.compare(slot_a, slot_b))
+            == Ordering::Less
     }
 
     fn rise(&mut self, mut at: usize, positions: &mut [u32], ties: &impl Ties) -> usize {
@@ -69,7 +78,10 @@ impl Heap {
     fn sink(&mut self, mut at: usize, positions: &mut [u32], ties: &impl Ties) {
         loop {
             let children = at * 4 + 1..(at * 4 + 5).min(self.nodes.len());
-            let Some(least) = children.reduce(|a, b| if self.less(b, a, ties) { b } else { a }) else { break };
+            let Some(least) = children.reduce(|a, b| if self.less(b, a, ties) { b } else { a })
+            else {
+                break;
+            };
             if !self.less(least, at, ties) {
                 break;
             }

@@ -21,7 +21,12 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new(rows_max: usize) -> Self {
-        Self { rows_max, slots: HashMap::new(), orphans: HashMap::new(), closed: VecDeque::new() }
+        Self {
+            rows_max,
+            slots: HashMap::new(),
+            orphans: HashMap::new(),
+            closed: VecDeque::new(),
+        }
     }
 
     /// Notes that a live run lies beside the job in `slot`.
@@ -47,7 +52,12 @@ impl Ledger {
             } else {
                 *orphan = run;
             }
-        } else if let Some(closed) = self.closed.iter_mut().rev().find(|closed| closed.id == run.id) {
+        } else if let Some(closed) = self
+            .closed
+            .iter_mut()
+            .rev()
+            .find(|closed| closed.id == run.id)
+        {
             *closed = run;
         }
     }
@@ -62,7 +72,11 @@ impl Ledger {
 
     /// The live runs of an id that has no job.
     pub(super) fn orphans_of(&self, id: &JobId) -> Vec<Run> {
-        self.orphans.values().filter(|run| run.job_id == *id).cloned().collect()
+        self.orphans
+            .values()
+            .filter(|run| run.job_id == *id)
+            .cloned()
+            .collect()
     }
 
     /// Gives them to the job that has the id now.
@@ -106,7 +120,8 @@ impl Ledger {
         }
         self.closed.retain(|run| {
             let left = of_job.get_mut(&run.job_id).expect("counted above");
-            let keep = *left <= retention.rows_per_job && run.finished_at.is_none_or(|at| at > oldest);
+            let keep =
+                *left <= retention.rows_per_job && run.finished_at.is_none_or(|at| at > oldest);
             *left -= u64::from(!keep);
             keep
         });

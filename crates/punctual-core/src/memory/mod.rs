@@ -21,9 +21,9 @@ use crate::job::{Job, JobDefinition, JobState, StoredJob};
 use crate::plan::{self, AddRefusal, Addition, Claimer, Finish, Finished, JobChange, Moment, Plan};
 use crate::run::{Reason, Run, RunState};
 use crate::store::{
-    Abilities, Added, BoxFuture, ClaimFilter, ClaimRequest, Claimed, ClaimedJob, Enqueued, Expect, FinishOutcome,
-    JobOrder, JobQuery, JobStore, LogEntry, PAUSED_KEY, Page, Reclaimed, Record, Records, Renewed, Retention, RunQuery,
-    SCHEDULER_NAMESPACE, StoreError, StoreResult, Updated,
+    Abilities, Added, BoxFuture, ClaimFilter, ClaimRequest, Claimed, ClaimedJob, Enqueued, Expect,
+    FinishOutcome, JobOrder, JobQuery, JobStore, LogEntry, PAUSED_KEY, Page, Reclaimed, Record,
+    Records, Renewed, Retention, RunQuery, SCHEDULER_NAMESPACE, StoreError, StoreResult, Updated,
 };
 
 /// How many rows of the ledger that are over a [`MemoryStore`] keeps, over all jobs, unless told otherwise.
@@ -50,11 +50,18 @@ struct Entry {
 
 impl Entry {
     fn view(&self) -> JobView<'_> {
-        JobView { definition: &self.definition, state: &self.state, live: &self.live }
+        JobView {
+            definition: &self.definition,
+            state: &self.state,
+            live: &self.live,
+        }
     }
 
     fn job(&self) -> Job {
-        Job { definition: Arc::clone(&self.definition), state: self.state.clone() }
+        Job {
+            definition: Arc::clone(&self.definition),
+            state: self.state.clone(),
+        }
     }
 }
 
@@ -84,18 +91,26 @@ struct Entries<'a>(&'a [Option<Box<Entry>>]);
 
 impl Ties for Entries<'_> {
     fn compare(&self, a: u32, b: u32) -> Ordering {
-        let id = |slot: u32| self.0[slot as usize].as_ref().map(|entry| &entry.definition.id);
+        let id = |slot: u32| {
+            self.0[slot as usize]
+                .as_ref()
+                .map(|entry| &entry.definition.id)
+        };
         id(a).cmp(&id(b))
     }
 }
 
 impl Slots {
     fn get(&self, slot: u32) -> &Entry {
-        self.entries[slot as usize].as_ref().expect("a slot in use has an entry")
+        self.entries[slot as usize]
+            .as_ref()
+            .expect("a slot in use has an entry")
     }
 
     fn get_mut(&mut self, slot: u32) -> &mut Entry {
-        self.entries[slot as usize].as_mut().expect("a slot in use has an entry")
+        self.entries[slot as usize]
+            .as_mut()
+            .expect("a slot in use has an entry")
     }
 
     fn insert(&mut self, entry: Entry) -> u32 {
@@ -141,7 +156,12 @@ impl MemoryStore {
             records: BTreeMap::new(),
             logs: HashMap::new(),
         };
-        Self { clock, ids: RunIds::default(), changed: Event::new(), inner: Mutex::new(inner) }
+        Self {
+            clock,
+            ids: RunIds::default(),
+            changed: Event::new(),
+            inner: Mutex::new(inner),
+        }
     }
 
     /// Runs `f` on what is stored, at one moment, and wakes the scheduler if something is due earlier.
@@ -149,7 +169,14 @@ impl MemoryStore {
         let mut earlier = false;
         let result = {
             let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-            f(&mut inner, Moment { now: self.clock.now(), ids: &self.ids }, &mut earlier)
+            f(
+                &mut inner,
+                Moment {
+                    now: self.clock.now(),
+                    ids: &self.ids,
+                },
+                &mut earlier,
+            )
         };
         if earlier {
             self.changed.notify(usize::MAX);
@@ -177,21 +204,36 @@ impl Inner {
         }
         let class = self.classes.len() as u32;
         let (task, executor) = (definition.task.clone(), definition.executor.clone());
-        self.class_index.entry(task.clone()).or_default().push(class);
-        self.classes.push(Class { task, executor, heap: Heap::default() });
+        self.class_index
+            .entry(task.clone())
+            .or_default()
+            .push(class);
+        self.classes.push(Class {
+            task,
+            executor,
+            heap: Heap::default(),
+        });
         class
     }
 
     fn reheap(&mut self, slot: u32, wake_at: Option<Timestamp>) {
         let class = self.slots.get(slot).class;
-        let Slots { entries, positions, .. } = &mut self.slots;
+        let Slots {
+            entries, positions, ..
+        } = &mut self.slots;
         let time = wake_at.map(Timestamp::as_microsecond);
-        self.classes[class as usize].heap.set(slot, time, positions, &Entries(entries));
+        self.classes[class as usize]
+            .heap
+            .set(slot, time, positions, &Entries(entries));
     }
 
     /// Writes a plan; returns whether the job is gone.
     fn apply(&mut self, slot: u32, plan: Plan, earlier: &mut bool) -> bool {
-        let Plan { state, insert, update } = plan;
+        let Plan {
+            state,
+            insert,
+            update,
+        } = plan;
         self.apply_rows(slot, update, insert);
         let Some(state) = state else {
             self.drop_job(slot);
@@ -233,7 +275,9 @@ impl Inner {
 
     fn drop_job(&mut self, slot: u32) -> Box<Entry> {
         self.reheap(slot, None);
-        let entry = self.slots.entries[slot as usize].take().expect("a slot in use has an entry");
+        let entry = self.slots.entries[slot as usize]
+            .take()
+            .expect("a slot in use has an entry");
         self.slots.free.push(slot);
         self.by_id.remove(&entry.definition.id);
         self.fence_floor = self.fence_floor.max(entry.state.fence);
@@ -249,27 +293,43 @@ impl Inner {
         Some(self.drop_job(slot).job())
     }
 
-    fn add(&mut self, addition: Addition, moment: Moment<'_>, earlier: &mut bool) -> Result<Added, AddRefusal> {
+    fn add(
+        &mut self,
+        addition: Addition,
+        moment: Moment<'_>,
+        earlier: &mut bool,
+    ) -> Result<Added, AddRefusal> {
         if let Some(&slot) = self.by_id.get(&addition.definition.id) {
             let view = self.slots.get(slot).view();
             let (job, plan) = plan::add(Some(view), addition, &[], self.fence_floor, moment)?;
             self.replace_definition(slot, Arc::clone(&job.definition));
             self.apply(slot, plan, earlier);
-            return Ok(Added { job, replaced: true });
+            return Ok(Added {
+                job,
+                replaced: true,
+            });
         }
         let id = addition.definition.id.clone();
         let orphans = self.ledger.orphans_of(&id);
         let (job, plan) = plan::add(None, addition, &orphans, self.fence_floor, moment)?;
         let class = self.class_of(&job.definition);
         let definition = Arc::clone(&job.definition);
-        let slot = self.slots.insert(Entry { definition, state: job.state.clone(), live: Vec::new(), class });
+        let slot = self.slots.insert(Entry {
+            definition,
+            state: job.state.clone(),
+            live: Vec::new(),
+            class,
+        });
         self.ledger.adopt(&orphans, slot);
         self.slots.get_mut(slot).live = orphans;
         self.by_id.insert(id, slot);
         self.apply_rows(slot, plan.update, plan.insert);
         self.reheap(slot, job.state.wake_at);
         *earlier |= job.state.wake_at.is_some();
-        Ok(Added { job, replaced: false })
+        Ok(Added {
+            job,
+            replaced: false,
+        })
     }
 
     fn replace_definition(&mut self, slot: u32, definition: Arc<JobDefinition>) {
@@ -291,7 +351,9 @@ impl Inner {
         moment: Moment<'_>,
         earlier: &mut bool,
     ) -> Updated {
-        let Some(&slot) = self.by_id.get(id) else { return Updated::Missing };
+        let Some(&slot) = self.by_id.get(id) else {
+            return Updated::Missing;
+        };
         let entry = self.slots.get(slot);
         if expected_revision.is_some_and(|expected| expected != entry.state.revision) {
             return Updated::Conflict(entry.state.revision);
@@ -306,13 +368,17 @@ impl Inner {
     }
 
     fn classes_for<'a>(&'a self, filter: &'a ClaimFilter) -> impl Iterator<Item = &'a Class> {
-        self.classes
-            .iter()
-            .filter(|class| filter.tasks.contains(&class.task) && filter.slots.contains_key(&class.executor))
+        self.classes.iter().filter(|class| {
+            filter.tasks.contains(&class.task) && filter.slots.contains_key(&class.executor)
+        })
     }
 
     fn claim(&mut self, request: &ClaimRequest, moment: Moment<'_>) -> Claimed {
-        let mut claimed = Claimed { jobs: Vec::new(), now: moment.now, more: false };
+        let mut claimed = Claimed {
+            jobs: Vec::new(),
+            now: moment.now,
+            more: false,
+        };
         if self.paused {
             return claimed;
         }
@@ -331,16 +397,33 @@ impl Inner {
                 break;
             }
             let entry = self.slots.get(slot);
-            let slots = free.get_mut(&entry.definition.executor).expect("its class was chosen for its slots");
-            let claimer = Claimer { node: request.node, lease: request.lease, slots: *slots };
+            let slots = free
+                .get_mut(&entry.definition.executor)
+                .expect("its class was chosen for its slots");
+            let claimer = Claimer {
+                node: request.node,
+                lease: request.lease,
+                slots: *slots,
+            };
             let plan = plan::claim(entry.view(), claimer, moment);
             let definition = Arc::clone(&entry.definition);
             let started: Vec<_> = plan.started().cloned().collect();
             let skipped = plan.skipped().cloned().collect();
-            let cancelled = plan.update.iter().filter(|run| run.cancel_requested).map(|run| run.id).collect();
+            let cancelled = plan
+                .update
+                .iter()
+                .filter(|run| run.cancel_requested)
+                .map(|run| run.id)
+                .collect();
             *slots -= started.len();
             let removed = self.apply(slot, plan, &mut false);
-            claimed.jobs.push(ClaimedJob { definition, started, skipped, cancelled, removed });
+            claimed.jobs.push(ClaimedJob {
+                definition,
+                started,
+                skipped,
+                cancelled,
+                removed,
+            });
         }
         claimed
     }
@@ -356,7 +439,12 @@ impl Inner {
     }
 
     fn live(&self) -> impl Iterator<Item = &Run> {
-        let owned = self.slots.entries.iter().flatten().flat_map(|entry| &entry.live);
+        let owned = self
+            .slots
+            .entries
+            .iter()
+            .flatten()
+            .flat_map(|entry| &entry.live);
         owned.chain(self.ledger.orphans())
     }
 
@@ -364,7 +452,9 @@ impl Inner {
         match slot {
             Some(slot) => self.apply(slot, plan, earlier),
             None => {
-                plan.update.into_iter().for_each(|run| self.ledger.amend(run));
+                plan.update
+                    .into_iter()
+                    .for_each(|run| self.ledger.amend(run));
                 false
             }
         }
@@ -372,14 +462,18 @@ impl Inner {
 
     fn finish(&mut self, finish: &Finish, moment: Moment<'_>, earlier: &mut bool) -> FinishOutcome {
         let Some((slot, run)) = self.find_live(finish.run) else {
-            let Some(mut run) = self.ledger.closed(finish.run).cloned() else { return FinishOutcome::Missing };
+            let Some(mut run) = self.ledger.closed(finish.run).cloned() else {
+                return FinishOutcome::Missing;
+            };
             run.superseded_at = Some(moment.now);
             self.ledger.amend(run);
             return FinishOutcome::Superseded;
         };
         let view = slot.map(|slot| self.slots.get(slot).view());
         match plan::finish(view, run, finish, moment) {
-            Finished::Accepted(plan) => FinishOutcome::Accepted { job_removed: self.write(slot, plan, earlier) },
+            Finished::Accepted(plan) => FinishOutcome::Accepted {
+                job_removed: self.write(slot, plan, earlier),
+            },
             Finished::Superseded(run) => {
                 match slot {
                     Some(slot) => self.apply_rows(slot, vec![run], Vec::new()),
@@ -392,19 +486,35 @@ impl Inner {
 
     fn renew(&mut self, id: RunId, fence: Fence, until: Timestamp) -> Renewed {
         let run = match self.ledger.live_slot(id) {
-            Some(slot) => self.slots.get_mut(slot).live.iter_mut().find(|run| run.id == id),
+            Some(slot) => self
+                .slots
+                .get_mut(slot)
+                .live
+                .iter_mut()
+                .find(|run| run.id == id),
             None => self.ledger.orphaned_mut(id),
         };
         match run {
             Some(run) if run.state() == RunState::Running && run.fence == fence => {
                 run.lease_until = Some(until);
-                if run.cancel_requested { Renewed::CancelRequested } else { Renewed::Kept }
+                if run.cancel_requested {
+                    Renewed::CancelRequested
+                } else {
+                    Renewed::Kept
+                }
             }
             _ => Renewed::Lost,
         }
     }
 
-    fn put(&mut self, namespace: &str, key: &str, value: Option<Value>, expect: Expect, earlier: &mut bool) -> bool {
+    fn put(
+        &mut self,
+        namespace: &str,
+        key: &str,
+        value: Option<Value>,
+        expect: Expect,
+        earlier: &mut bool,
+    ) -> bool {
         let at = (namespace.to_owned(), key.to_owned());
         let version = self.records.get(&at).map(|(_, version)| *version);
         let holds = match expect {
@@ -427,7 +537,11 @@ impl Inner {
     }
 
     fn list(&self, query: &JobQuery) -> StoreResult<Page<StoredJob>> {
-        let after = query.cursor.as_deref().map(JobOrder::parse_cursor).transpose()?;
+        let after = query
+            .cursor
+            .as_deref()
+            .map(JobOrder::parse_cursor)
+            .transpose()?;
         let mut jobs: Vec<_> = self
             .slots
             .entries
@@ -443,8 +557,14 @@ impl Inner {
         if more {
             jobs.truncate(query.limit);
         }
-        let next_cursor = jobs.last().filter(|_| more).map(|(key, _)| JobOrder::cursor(key));
-        Ok(Page { items: jobs.into_iter().map(|(_, job)| job).collect(), next_cursor })
+        let next_cursor = jobs
+            .last()
+            .filter(|_| more)
+            .map(|(key, _)| JobOrder::cursor(key));
+        Ok(Page {
+            items: jobs.into_iter().map(|(_, job)| job).collect(),
+            next_cursor,
+        })
     }
 
     fn runs(&self, query: &RunQuery) -> StoreResult<Page<Run>> {
@@ -460,7 +580,10 @@ impl Inner {
             runs.truncate(query.limit);
         }
         let next_cursor = runs.last().filter(|_| more).map(|run| run.id.to_string());
-        Ok(Page { items: runs.into_iter().cloned().collect(), next_cursor })
+        Ok(Page {
+            items: runs.into_iter().cloned().collect(),
+            next_cursor,
+        })
     }
 
     fn reclaim(&mut self, node: NodeId, moment: Moment<'_>, earlier: &mut bool) -> Vec<Reclaimed> {
@@ -472,9 +595,13 @@ impl Inner {
         let expired: Vec<RunId> = self.live().filter(expired).map(|run| run.id).collect();
         let mut reclaimed = Vec::new();
         for id in expired {
-            let Some((slot, run)) = self.find_live(id) else { continue };
+            let Some((slot, run)) = self.find_live(id) else {
+                continue;
+            };
             let view = slot.map(|slot| self.slots.get(slot).view());
-            let Some(plan) = plan::reclaim(view, run, Reason::LeaseExpired, moment) else { continue };
+            let Some(plan) = plan::reclaim(view, run, Reason::LeaseExpired, moment) else {
+                continue;
+            };
             let again = !plan.insert.is_empty();
             let lost = plan.update.iter().find(|run| run.id == id).cloned();
             self.write(slot, plan, earlier);
@@ -502,14 +629,25 @@ impl JobStore for MemoryStore {
         self.ready(|_, _, _| ())
     }
 
-    fn add_many(&self, additions: Vec<Addition>) -> BoxFuture<'_, StoreResult<Vec<Result<Added, AddRefusal>>>> {
+    fn add_many(
+        &self,
+        additions: Vec<Addition>,
+    ) -> BoxFuture<'_, StoreResult<Vec<Result<Added, AddRefusal>>>> {
         self.ready(|inner, moment, earlier| {
-            additions.into_iter().map(|addition| inner.add(addition, moment, earlier)).collect()
+            additions
+                .into_iter()
+                .map(|addition| inner.add(addition, moment, earlier))
+                .collect()
         })
     }
 
     fn get<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Option<StoredJob>>> {
-        self.ready(|inner, _, _| inner.by_id.get(id).map(|&slot| StoredJob::Job(inner.slots.get(slot).job())))
+        self.ready(|inner, _, _| {
+            inner
+                .by_id
+                .get(id)
+                .map(|&slot| StoredJob::Job(inner.slots.get(slot).job()))
+        })
     }
 
     fn list<'a>(&'a self, query: &'a JobQuery) -> BoxFuture<'a, StoreResult<Page<StoredJob>>> {
@@ -522,7 +660,9 @@ impl JobStore for MemoryStore {
         expected_revision: Option<u64>,
         change: JobChange,
     ) -> BoxFuture<'a, StoreResult<Updated>> {
-        self.ready(move |inner, moment, earlier| inner.update(id, expected_revision, change, moment, earlier))
+        self.ready(move |inner, moment, earlier| {
+            inner.update(id, expected_revision, change, moment, earlier)
+        })
     }
 
     fn remove<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Option<StoredJob>>> {
@@ -532,17 +672,28 @@ impl JobStore for MemoryStore {
     fn remove_all(&self) -> BoxFuture<'_, StoreResult<u64>> {
         self.ready(|inner, moment, _| {
             let ids: Vec<JobId> = inner.by_id.keys().cloned().collect();
-            ids.iter().filter(|id| inner.remove(id, moment).is_some()).count() as u64
+            ids.iter()
+                .filter(|id| inner.remove(id, moment).is_some())
+                .count() as u64
         })
     }
 
-    fn next_due<'a>(&'a self, filter: &'a ClaimFilter) -> BoxFuture<'a, StoreResult<Option<Timestamp>>> {
+    fn next_due<'a>(
+        &'a self,
+        filter: &'a ClaimFilter,
+    ) -> BoxFuture<'a, StoreResult<Option<Timestamp>>> {
         Box::pin(async {
             let first = self.with(|inner, _, _| {
                 let paused = inner.paused;
-                inner.classes_for(filter).filter(|_| !paused).filter_map(|class| class.heap.first()).min()
+                inner
+                    .classes_for(filter)
+                    .filter(|_| !paused)
+                    .filter_map(|class| class.heap.first())
+                    .min()
             });
-            first.map(|(time, _)| Timestamp::from_microsecond(time).map_err(StoreError::failed)).transpose()
+            first
+                .map(|(time, _)| Timestamp::from_microsecond(time).map_err(StoreError::failed))
+                .transpose()
         })
     }
 
@@ -552,31 +703,48 @@ impl JobStore for MemoryStore {
 
     fn enqueue<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Enqueued>> {
         self.ready(|inner, moment, earlier| {
-            let Some(&slot) = inner.by_id.get(id) else { return Enqueued::Missing };
+            let Some(&slot) = inner.by_id.get(id) else {
+                return Enqueued::Missing;
+            };
             let plan = plan::enqueue(inner.slots.get(slot).view(), moment);
-            let run = plan.insert.last().expect("an enqueue inserts its run last").clone();
+            let run = plan
+                .insert
+                .last()
+                .expect("an enqueue inserts its run last")
+                .clone();
             let job = inner.slots.get(slot).job();
             inner.apply(slot, plan, earlier);
             Enqueued::Run(job, run)
         })
     }
 
-    fn renew<'a>(&'a self, lease: Duration, runs: &'a [(RunId, Fence)]) -> BoxFuture<'a, StoreResult<Vec<Renewed>>> {
+    fn renew<'a>(
+        &'a self,
+        lease: Duration,
+        runs: &'a [(RunId, Fence)],
+    ) -> BoxFuture<'a, StoreResult<Vec<Renewed>>> {
         self.ready(move |inner, moment, _| {
             let until = later(moment.now, lease);
-            runs.iter().map(|&(id, fence)| inner.renew(id, fence, until)).collect()
+            runs.iter()
+                .map(|&(id, fence)| inner.renew(id, fence, until))
+                .collect()
         })
     }
 
     fn finish(&self, finishes: Vec<Finish>) -> BoxFuture<'_, StoreResult<Vec<FinishOutcome>>> {
         self.ready(move |inner, moment, earlier| {
-            finishes.iter().map(|finish| inner.finish(finish, moment, earlier)).collect()
+            finishes
+                .iter()
+                .map(|finish| inner.finish(finish, moment, earlier))
+                .collect()
         })
     }
 
     fn request_cancel(&self, id: RunId) -> BoxFuture<'_, StoreResult<Option<Run>>> {
         self.ready(move |inner, moment, earlier| {
-            let Some((slot, run)) = inner.find_live(id) else { return inner.ledger.closed(id).cloned() };
+            let Some((slot, run)) = inner.find_live(id) else {
+                return inner.ledger.closed(id).cloned();
+            };
             let view = slot.map(|slot| inner.slots.get(slot).view());
             let plan = plan::request_cancel(view, run, moment)?;
             let run = plan.update.iter().find(|run| run.id == id).cloned();
@@ -598,7 +766,11 @@ impl JobStore for MemoryStore {
 
     fn run(&self, id: RunId) -> BoxFuture<'_, StoreResult<Option<Run>>> {
         self.ready(move |inner, _, _| {
-            inner.find_live(id).map(|(_, run)| run).or_else(|| inner.ledger.closed(id)).cloned()
+            inner
+                .find_live(id)
+                .map(|(_, run)| run)
+                .or_else(|| inner.ledger.closed(id))
+                .cloned()
         })
     }
 
@@ -609,7 +781,10 @@ impl JobStore for MemoryStore {
     fn counts(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<BTreeMap<RunState, u64>>> {
         self.ready(move |inner, _, _| {
             let mut counts = BTreeMap::new();
-            let closed = inner.ledger.all_closed().filter(|run| run.finished_at.is_some_and(|at| at >= since));
+            let closed = inner
+                .ledger
+                .all_closed()
+                .filter(|run| run.finished_at.is_some_and(|at| at >= since));
             for run in inner.live().chain(closed) {
                 *counts.entry(run.state()).or_default() += 1;
             }
@@ -627,10 +802,18 @@ impl JobStore for MemoryStore {
 }
 
 impl Records for MemoryStore {
-    fn record<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, StoreResult<Option<Record>>> {
+    fn record<'a>(
+        &'a self,
+        namespace: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, StoreResult<Option<Record>>> {
         self.ready(move |inner, _, _| {
             let (value, version) = inner.records.get(&(namespace.to_owned(), key.to_owned()))?;
-            Some(Record { key: key.to_owned(), value: value.clone(), version: *version })
+            Some(Record {
+                key: key.to_owned(),
+                value: value.clone(),
+                version: *version,
+            })
         })
     }
 
@@ -665,13 +848,22 @@ impl Records for MemoryStore {
         })
     }
 
-    fn read_log<'a>(&'a self, log: &'a str, after: u64, limit: usize) -> BoxFuture<'a, StoreResult<Vec<LogEntry>>> {
+    fn read_log<'a>(
+        &'a self,
+        log: &'a str,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'a, StoreResult<Vec<LogEntry>>> {
         self.ready(move |inner, _, _| {
             let entries = inner.logs.get(log).into_iter().flatten().zip(1..);
             entries
                 .filter(|&(_, position)| position > after)
                 .take(limit)
-                .map(|((at, value), position)| LogEntry { position, at: *at, value: value.clone() })
+                .map(|((at, value), position)| LogEntry {
+                    position,
+                    at: *at,
+                    value: value.clone(),
+                })
                 .collect()
         })
     }
