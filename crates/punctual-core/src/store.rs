@@ -220,6 +220,16 @@ pub enum FinishOutcome {
     Missing,
 }
 
+/// From whom runs are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReclaimScope {
+    /// From owners whose death is proven. A node that has only just begun to renew its own leases goes no further: the
+    /// store may have been away, and then nobody could renew.
+    ProvenDead,
+    /// Also from those whose lease has ended.
+    Expired,
+}
+
 /// A run that was taken from a dead owner.
 #[derive(Clone, Debug)]
 pub struct Reclaimed {
@@ -371,8 +381,12 @@ pub trait JobStore: Records + fmt::Debug + Send + Sync + 'static {
     /// Asks a run to stop. `None` where the ledger has no such run; else the run as it is now, over or not.
     fn request_cancel(&self, run: RunId) -> BoxFuture<'_, StoreResult<Option<Run>>>;
 
-    /// Takes runs from owners whose lease has ended, or whose death is proven, other than `node` itself.
-    fn reclaim_expired(&self, node: NodeId) -> BoxFuture<'_, StoreResult<Vec<Reclaimed>>>;
+    /// Takes runs from owners other than `node` itself.
+    fn reclaim_expired(
+        &self,
+        node: NodeId,
+        scope: ReclaimScope,
+    ) -> BoxFuture<'_, StoreResult<Vec<Reclaimed>>>;
 
     /// The running runs that a node owns.
     fn owned_by(&self, node: NodeId) -> BoxFuture<'_, StoreResult<Vec<Run>>>;

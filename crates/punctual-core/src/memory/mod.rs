@@ -22,8 +22,9 @@ use crate::plan::{self, AddRefusal, Addition, Claimer, Finish, Finished, JobChan
 use crate::run::{Reason, Run, RunState};
 use crate::store::{
     Abilities, Added, BoxFuture, ClaimFilter, ClaimRequest, Claimed, ClaimedJob, Enqueued, Expect,
-    FinishOutcome, JobOrder, JobQuery, JobStore, LogEntry, PAUSED_KEY, Page, Reclaimed, Record,
-    Records, Renewed, Retention, RunQuery, SCHEDULER_NAMESPACE, StoreError, StoreResult, Updated,
+    FinishOutcome, JobOrder, JobQuery, JobStore, LogEntry, PAUSED_KEY, Page, ReclaimScope,
+    Reclaimed, Record, Records, Renewed, Retention, RunQuery, SCHEDULER_NAMESPACE, StoreError,
+    StoreResult, Updated,
 };
 
 /// How many rows of the ledger that are over a [`MemoryStore`] keeps, over all jobs, unless told otherwise.
@@ -753,8 +754,16 @@ impl JobStore for MemoryStore {
         })
     }
 
-    fn reclaim_expired(&self, node: NodeId) -> BoxFuture<'_, StoreResult<Vec<Reclaimed>>> {
-        self.ready(move |inner, moment, earlier| inner.reclaim(node, moment, earlier))
+    fn reclaim_expired(
+        &self,
+        node: NodeId,
+        scope: ReclaimScope,
+    ) -> BoxFuture<'_, StoreResult<Vec<Reclaimed>>> {
+        self.ready(move |inner, moment, earlier| match scope {
+            // An owner in this process cannot die alone.
+            ReclaimScope::ProvenDead => Vec::new(),
+            ReclaimScope::Expired => inner.reclaim(node, moment, earlier),
+        })
     }
 
     fn owned_by(&self, node: NodeId) -> BoxFuture<'_, StoreResult<Vec<Run>>> {
