@@ -6,13 +6,20 @@
 //! - [`decide`], [`plan`]: what becomes of due occurrences, and of every other change, as pure functions.
 //! - [`store`]: the contract that keeps jobs and their ledger; [`memory`]: the store inside the process.
 
+pub mod cancel;
 pub mod clock;
 pub mod decide;
 pub mod document;
+pub mod event;
+pub mod executor;
 pub mod id;
 pub mod job;
 pub mod memory;
+pub mod output;
 pub mod plan;
 pub mod run;
+pub mod runtime;
+pub mod scheduler;
 pub mod store;
+pub mod task;
 pub mod zones;

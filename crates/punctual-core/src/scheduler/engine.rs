@@ -1,0 +1,538 @@
+//! The loop of one job store: report what ended, claim what is due, sleep until the next.
+//!
+//! Each store has a loop of its own, so that one that stalls stops nobody else's clock.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::select;
+use jiff::Timestamp;
+
+use super::shared::{Attached, InFlight, SchedulerState, Shared, Stop, lock};
+use super::{heartbeat, zone_data};
+use crate::cancel::CancelToken;
+use crate::clock::{later, until};
+use crate::event::EventKind;
+use crate::executor::Work;
+use crate::id::RunId;
+use crate::job::{JobDefinition, OnCrash};
+use crate::plan::Finish;
+use crate::run::{Ending, Reason, Run, RunState};
+use crate::store::{ClaimFilter, ClaimRequest, ClaimedJob, FinishOutcome, StoreError, StoreResult};
+use crate::task::{RunContext, TaskEnd};
+
+/// How many jobs one claim decides about.
+const CLAIM_LIMIT: usize = 1024;
+/// The longest sleep: after it the wall clock is read anew, so that a step or a suspended machine is noticed.
+const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// The shortest sleep after a claim that brought nothing although something was due.
+const FRUITLESS_WAIT: Duration = Duration::from_millis(50);
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+pub(super) struct StoreLoop {
+    pub(super) shared: Arc<Shared>,
+    pub(super) attached: Arc<Attached>,
+    retry: Duration,
+    /// A claim did not answer, so this node may own runs it does not know of.
+    uncertain: bool,
+}
+
+/// What to do after a step.
+enum Next {
+    /// There is more to do.
+    Again,
+    /// Nothing before this long, unless something happens.
+    Sleep(Duration),
+}
+
+impl StoreLoop {
+    pub(super) fn new(shared: Arc<Shared>, attached: Arc<Attached>) -> Self {
+        Self {
+            shared,
+            attached,
+            retry: RETRY_FIRST,
+            uncertain: false,
+        }
+    }
+
+    /// Works until the store is detached or the scheduler drained, and every run has ended.
+    pub(super) async fn run(mut self) {
+        if self.open().await {
+            let beat =
+                heartbeat::Heartbeat::new(Arc::clone(&self.shared), Arc::clone(&self.attached));
+            self.shared.runtime.spawn(Box::pin(beat.run()));
+            self.work().await;
+            self.close().await;
+        }
+        lock(&self.attached.health).ready = false;
+        self.attached.live.store(false, Ordering::SeqCst);
+        self.attached.ended.notify(usize::MAX);
+    }
+
+    /// Registers the node, however long the store takes to answer; false where the scheduler stops first.
+    async fn open(&mut self) -> bool {
+        loop {
+            let woken = self.attached.wake.listen();
+            if self.attached.stopping.load(Ordering::SeqCst) {
+                return false;
+            }
+            let opened = async {
+                self.shared
+                    .deadline(self.attached.store.register(self.shared.node))
+                    .await?;
+                zone_data::refresh(&self.shared, &self.attached).await?;
+                heartbeat::reclaim(
+                    &self.shared,
+                    &self.attached,
+                    crate::store::ReclaimScope::ProvenDead,
+                )
+                .await
+            };
+            match opened.await {
+                Ok(()) => {
+                    self.succeeded();
+                    lock(&self.attached.health).ready = true;
+                    return true;
+                }
+                Err(error) => {
+                    let wait = self.failed(&error);
+                    select(woken, self.shared.runtime.sleep(wait)).await;
+                }
+            }
+        }
+    }
+
+    async fn work(&mut self) {
+        loop {
+            // Listened to before looking, so that nothing that happens meanwhile is slept through.
+            let woken = self.attached.wake.listen();
+            let changed = self.attached.store.changed();
+            let next = match self.step().await {
+                Ok(None) => return,
+                Ok(Some(next)) => {
+                    self.succeeded();
+                    next
+                }
+                Err(error) => Next::Sleep(self.failed(&error)),
+            };
+            match next {
+                Next::Again => yield_now().await,
+                Next::Sleep(duration) => {
+                    let sleep = self.shared.runtime.sleep(duration);
+                    select(select(pin!(woken), changed), sleep).await;
+                }
+            }
+        }
+    }
+
+    /// One round; `None` when all is done.
+    async fn step(&mut self) -> StoreResult<Option<Next>> {
+        self.report().await?;
+        if self.attached.stopping.load(Ordering::SeqCst) {
+            let idle =
+                lock(&self.attached.running).is_empty() && lock(&self.attached.reports).is_empty();
+            return Ok((!idle).then_some(Next::Sleep(SLEEP_MAX)));
+        }
+        if self.shared.state() != SchedulerState::Running {
+            return Ok(Some(Next::Sleep(SLEEP_MAX)));
+        }
+        if self.uncertain {
+            self.give_back_unknown().await?;
+        }
+        self.claim().await.map(Some)
+    }
+
+    async fn claim(&mut self) -> StoreResult<Next> {
+        let filter = ClaimFilter {
+            tasks: Arc::clone(&self.shared.tasks),
+            slots: self.shared.free_slots(),
+        };
+        if filter.is_empty() {
+            return Ok(Next::Sleep(SLEEP_MAX)); // a run that ends wakes this loop
+        }
+        let lease = self.shared.settings.lease;
+        let asked_at = self.shared.clock.monotonic();
+        let request = ClaimRequest {
+            node: self.shared.node,
+            lease,
+            filter: filter.clone(),
+            limit: CLAIM_LIMIT,
+        };
+        self.uncertain = true;
+        let claimed = self
+            .shared
+            .deadline(self.attached.store.claim(request))
+            .await?;
+        self.uncertain = false;
+        *lock(&self.attached.offset) = claimed.now.duration_since(self.shared.clock.now());
+        let fruitless = claimed.jobs.is_empty();
+        for job in claimed.jobs {
+            self.take(job, asked_at + lease);
+        }
+        if claimed.more {
+            return Ok(Next::Again);
+        }
+        let filter = ClaimFilter {
+            slots: self.shared.free_slots(),
+            ..filter
+        };
+        let due = if filter.is_empty() {
+            None
+        } else {
+            self.shared
+                .deadline(self.attached.store.next_due(&filter))
+                .await?
+        };
+        let mut wait = due
+            .map_or(SLEEP_MAX, |due| until(self.now(), due))
+            .min(SLEEP_MAX);
+        if !self.attached.store.abilities().notification {
+            wait = wait.min(self.shared.settings.poll);
+        }
+        if wait.is_zero() {
+            return Ok(if fruitless {
+                Next::Sleep(FRUITLESS_WAIT)
+            } else {
+                Next::Again
+            });
+        }
+        Ok(Next::Sleep(wait))
+    }
+
+    /// The store's time, as far as this node knows it.
+    fn now(&self) -> Timestamp {
+        let now = self.shared.clock.now();
+        now.checked_add(*lock(&self.attached.offset)).unwrap_or(now)
+    }
+
+    fn take(&self, job: ClaimedJob, lease_end: Duration) {
+        let ClaimedJob {
+            definition,
+            started,
+            skipped,
+            cancelled,
+            removed,
+        } = job;
+        for run in skipped {
+            let kind = match run.reason {
+                Some(Reason::MaxInstances) => EventKind::JobMaxInstances,
+                Some(Reason::Misfired) => EventKind::JobMissed,
+                _ => continue,
+            };
+            let (job, reason) = (&run.job_id, run.reason);
+            tracing::warn!(%job, scheduled_at = %run.scheduled_at, count = run.count, ?reason, "skipped");
+            self.shared
+                .emit(kind, |event| event.alias(&self.attached.alias).run(run));
+        }
+        for id in cancelled {
+            stop(&self.shared, &self.attached, id, Stop::Requested);
+        }
+        for run in started {
+            self.dispatch(run, Arc::clone(&definition), lease_end);
+        }
+        if removed {
+            self.emit_removed(&definition);
+        }
+    }
+
+    fn emit_removed(&self, definition: &JobDefinition) {
+        let alias = &self.attached.alias;
+        self.shared.emit(EventKind::JobRemoved, |event| {
+            event.alias(alias).job(&definition.id)
+        });
+    }
+
+    fn dispatch(&self, run: Run, definition: Arc<JobDefinition>, lease_end: Duration) {
+        let Self {
+            shared, attached, ..
+        } = self;
+        let place = shared.place(&definition.executor, attached);
+        // The last look at the lease before user code starts.
+        let (Some((place, executor)), true) = (place, shared.clock.monotonic() < lease_end) else {
+            let back = Finish {
+                run: run.id,
+                fence: run.fence,
+                ending: None,
+                output: None,
+                error: None,
+                next_attempt_at: None,
+            };
+            lock(&attached.reports).push((back, Arc::new(run)));
+            attached.wake.notify(usize::MAX);
+            return;
+        };
+        let run = Arc::new(run);
+        let cancel = CancelToken::new();
+        let context = RunContext::new(Arc::clone(&run), Arc::clone(&definition), cancel.clone());
+        let timeout = definition.policy.timeout;
+        let flight = InFlight {
+            run: Arc::clone(&run),
+            definition,
+            cancel,
+            stop: None,
+            lease_end,
+            output: context.output().clone(),
+        };
+        lock(&attached.running).insert(run.id, flight);
+        shared.emit(EventKind::JobSubmitted, |event| {
+            event.alias(&attached.alias).run((*run).clone())
+        });
+        if let Some(timeout) = timeout {
+            watch_timeout(shared, attached, run.id, timeout);
+        }
+        let (shared, attached, id) = (Arc::clone(shared), Arc::clone(attached), run.id);
+        executor.submit(Work {
+            context,
+            done: Box::new(move |end| {
+                ended(&shared, &attached, id, Some(end));
+                drop(place);
+            }),
+        });
+    }
+
+    /// Writes the ends of runs to the ledger.
+    async fn report(&mut self) -> StoreResult<()> {
+        loop {
+            let reports = std::mem::take(&mut *lock(&self.attached.reports));
+            if reports.is_empty() {
+                return Ok(());
+            }
+            let finishes = reports.iter().map(|(finish, _)| finish.clone()).collect();
+            match self
+                .shared
+                .deadline(self.attached.store.finish(finishes))
+                .await
+            {
+                Ok(outcomes) => {
+                    for ((finish, run), outcome) in reports.into_iter().zip(outcomes) {
+                        self.reported(finish, &run, &outcome);
+                    }
+                }
+                Err(error) => {
+                    // Finishing twice is harmless: the second is superseded by the first.
+                    lock(&self.attached.reports).extend(reports);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn reported(&self, finish: Finish, run: &Arc<Run>, outcome: &FinishOutcome) {
+        match outcome {
+            FinishOutcome::Accepted { job_removed } => {
+                let Some(ending) = finish.ending else { return };
+                let kind = if ending == Ending::Succeeded {
+                    EventKind::JobExecuted
+                } else {
+                    EventKind::JobError
+                };
+                self.shared.emit(kind, |event| {
+                    let mut ended = (**run).clone();
+                    // The event shows the row as the ledger has it.
+                    let _ = ended.end(ending, self.now());
+                    ended.output = finish.output;
+                    ended.error.clone_from(&finish.error);
+                    let event = event.alias(&self.attached.alias).run(ended);
+                    match finish.error {
+                        Some(error) => event.error(error),
+                        None => event,
+                    }
+                });
+                if *job_removed {
+                    let (alias, id) = (&self.attached.alias, &run.job_id);
+                    self.shared
+                        .emit(EventKind::JobRemoved, |event| event.alias(alias).job(id));
+                }
+            }
+            FinishOutcome::Superseded | FinishOutcome::Missing => {
+                let (job, id) = (&run.job_id, run.id);
+                tracing::warn!(%job, run = %id, fence = %run.fence, "a late result was refused: the run is no longer this node's");
+            }
+        }
+    }
+
+    /// Gives back what this node owns without knowing: a claim that was answered too late.
+    async fn give_back_unknown(&mut self) -> StoreResult<()> {
+        let owned = self
+            .shared
+            .deadline(self.attached.store.owned_by(self.shared.node))
+            .await?;
+        for run in owned {
+            let known = lock(&self.attached.running).contains_key(&run.id)
+                || lock(&self.attached.reports)
+                    .iter()
+                    .any(|(finish, _)| finish.run == run.id);
+            if !known && run.state() == RunState::Running {
+                let (id, fence) = (run.id, run.fence);
+                let back = Finish {
+                    run: id,
+                    fence,
+                    ending: None,
+                    output: None,
+                    error: None,
+                    next_attempt_at: None,
+                };
+                lock(&self.attached.reports).push((back, Arc::new(run)));
+            }
+        }
+        self.uncertain = false;
+        self.report().await
+    }
+
+    /// Says farewell to the store; a store that is away learns of it from the lease.
+    async fn close(&self) {
+        let Shared { node, .. } = *self.shared;
+        let key = node.to_string();
+        let store = &self.attached.store;
+        let nodes = crate::store::NODES_NAMESPACE;
+        let farewell = async {
+            self.shared
+                .deadline(store.put_record(nodes, &key, None, crate::store::Expect::Any))
+                .await?;
+            self.shared.deadline(store.deregister(node)).await
+        };
+        if let Err(error) = farewell.await {
+            tracing::warn!(job_store = %self.attached.alias, %error, "could not sign off");
+        }
+    }
+
+    fn succeeded(&mut self) {
+        self.retry = RETRY_FIRST;
+        recovered(&self.shared, &self.attached);
+    }
+
+    fn failed(&mut self, error: &StoreError) -> Duration {
+        failed(&self.shared, &self.attached, error);
+        let wait = self.retry;
+        self.retry = (self.retry * 2).min(RETRY_MAX);
+        wait
+    }
+}
+
+/// Notes that a store failed; says so once.
+pub(super) fn failed(shared: &Shared, attached: &Attached, error: &StoreError) {
+    let before = lock(&attached.health).error.replace(error.to_string());
+    if before.is_none() {
+        tracing::error!(job_store = %attached.alias, %error, "trying again");
+        shared.emit(EventKind::JobStoreFailed, |event| {
+            event.alias(&attached.alias).error(error)
+        });
+    }
+}
+
+fn recovered(shared: &Shared, attached: &Attached) {
+    if lock(&attached.health).error.take().is_some() {
+        tracing::info!(job_store = %attached.alias, "answers again");
+        shared.emit(EventKind::JobStoreRecovered, |event| {
+            event.alias(&attached.alias)
+        });
+    }
+}
+
+/// Lets other tasks of the loop have their turn.
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+/// Notes the end of a run, once: whoever comes second finds it gone. `None`: it did not end, but was given up.
+fn ended(shared: &Shared, attached: &Attached, id: RunId, end: Option<TaskEnd>) {
+    let Some(flight) = lock(&attached.running).remove(&id) else {
+        return;
+    };
+    let finish = finish_of(shared, attached, &flight, end);
+    lock(&attached.reports).push((finish, flight.run));
+    attached.wake.notify(usize::MAX);
+}
+
+fn finish_of(
+    shared: &Shared,
+    attached: &Attached,
+    flight: &InFlight,
+    end: Option<TaskEnd>,
+) -> Finish {
+    let InFlight {
+        run,
+        definition,
+        stop,
+        output,
+        ..
+    } = flight;
+    let timeout = definition.policy.timeout.unwrap_or_default().as_secs_f64();
+    let timed_out = || format!("took longer than its timeout of {timeout} s");
+    let (ending, error) = match (end, stop) {
+        (Some(TaskEnd::Succeeded), _) => (Ending::Succeeded, None),
+        (_, Some(Stop::Timeout)) => (Ending::TimedOut, Some(timed_out())),
+        (_, Some(Stop::Requested)) => (Ending::Cancelled(Reason::Requested), None),
+        (_, Some(Stop::Shutdown)) => (Ending::Cancelled(Reason::Shutdown), None),
+        (_, Some(Stop::Lost)) => (Ending::Cancelled(Reason::LeaseExpired), None),
+        (Some(TaskEnd::Failed(error)), None) => (Ending::Failed, Some(error)),
+        (Some(TaskEnd::TimedOut(error)), None) => (Ending::TimedOut, Some(error)),
+        (None, None) => (Ending::Failed, Some("the executor gave it up".to_owned())),
+    };
+    let now = || {
+        let now = shared.clock.now();
+        now.checked_add(*lock(&attached.offset)).unwrap_or(now)
+    };
+    let policy = &definition.policy;
+    let next_attempt_at = match ending {
+        Ending::Failed | Ending::TimedOut => policy
+            .retry
+            .and_then(|retry| retry.wait_after(run.attempt))
+            .map(|wait| later(now(), wait)),
+        // The rest of the work is handed to whoever comes next.
+        Ending::Cancelled(Reason::Shutdown) if policy.on_crash == OnCrash::Rerun => Some(now()),
+        _ => None,
+    };
+    Finish {
+        run: run.id,
+        fence: run.fence,
+        ending: Some(ending),
+        output: output.text(),
+        error,
+        next_attempt_at,
+    }
+}
+
+/// Asks a run of this process to stop, and ends it where it stands when it takes too long. Returns whether it is here.
+pub(super) fn stop(shared: &Arc<Shared>, attached: &Arc<Attached>, id: RunId, why: Stop) -> bool {
+    let cancel = {
+        let mut running = lock(&attached.running);
+        let Some(flight) = running.get_mut(&id) else {
+            return false;
+        };
+        if flight.stop.is_some() {
+            return true;
+        }
+        flight.stop = Some(why);
+        flight.cancel.clone()
+    };
+    cancel.cancel();
+    let (shared, attached) = (Arc::clone(shared), Arc::clone(attached));
+    let grace = shared.runtime.sleep(shared.settings.cancel_grace);
+    Arc::clone(&shared.runtime).spawn(Box::pin(async move {
+        grace.await;
+        cancel.kill();
+        ended(&shared, &attached, id, None);
+    }));
+    true
+}
+
+fn watch_timeout(shared: &Arc<Shared>, attached: &Arc<Attached>, id: RunId, timeout: Duration) {
+    let sleep = shared.runtime.sleep(timeout);
+    let (shared, attached) = (Arc::clone(shared), Arc::clone(attached));
+    Arc::clone(&shared.runtime).spawn(Box::pin(async move {
+        sleep.await;
+        stop(&shared, &attached, id, Stop::Timeout);
+    }));
+}

@@ -1,0 +1,173 @@
+//! Why a verb of the scheduler was refused. In every case the stores are unchanged.
+
+use punctual_trigger::TriggerError;
+
+use crate::id::{JobId, NameError, RunId, TaskName};
+use crate::store::StoreError;
+
+/// Why a verb was refused.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value that does not fit its field.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// The field, as a path: `trigger.hour`, `retry.attempts`.
+        field: String,
+        /// The value, what is allowed and, where known, the likely cure.
+        message: String,
+    },
+    /// A job with this id is stored already.
+    #[error("Job {id} already exists.")]
+    Exists {
+        /// The id.
+        id: JobId,
+    },
+    /// The trigger has no fire to come.
+    #[error("job {id} would never run: {reason}")]
+    NeverRuns {
+        /// The id.
+        id: JobId,
+        /// Why.
+        reason: String,
+    },
+    /// No node that is alive has the task.
+    #[error("task {task:?} is not known{}; register it, or allow unknown tasks for a node that comes later", nearest_text(.nearest))]
+    UnknownTask {
+        /// The task asked for.
+        task: TaskName,
+        /// Names like it.
+        nearest: Vec<String>,
+    },
+    /// No job has this id.
+    #[error("Job {id} not found")]
+    NoSuchJob {
+        /// The id.
+        id: JobId,
+    },
+    /// The job is stored, but cannot be read.
+    #[error("job {id} cannot be read back ({reason}); it is kept as it is: remove or replace it")]
+    Unreadable {
+        /// The id.
+        id: JobId,
+        /// Why.
+        reason: String,
+    },
+    /// The ledger has no such run.
+    #[error("run {id} not found")]
+    NoSuchRun {
+        /// The id.
+        id: RunId,
+    },
+    /// The job was changed by somebody else since it was read.
+    #[error("job {id} was changed meanwhile: its revision is {revision}; read it again")]
+    Conflict {
+        /// The id.
+        id: JobId,
+        /// Its revision now.
+        revision: u64,
+    },
+    /// No job store has this alias.
+    #[error("job store {alias:?} is not known{}", nearest_text(.nearest))]
+    UnknownJobStore {
+        /// The alias asked for.
+        alias: String,
+        /// Names like it.
+        nearest: Vec<String>,
+    },
+    /// No executor has this alias.
+    #[error("executor {alias:?} is not known{}", nearest_text(.nearest))]
+    UnknownExecutor {
+        /// The alias asked for.
+        alias: String,
+        /// Names like it.
+        nearest: Vec<String>,
+    },
+    /// The alias of an executor or job store is taken.
+    #[error("{what} {alias:?} exists already; remove it first or choose another alias")]
+    AliasTaken {
+        /// `executor` or `job store`.
+        what: &'static str,
+        /// The alias.
+        alias: String,
+    },
+    /// The scheduler runs already.
+    #[error("Scheduler is already running")]
+    AlreadyRunning,
+    /// The scheduler does not run.
+    #[error("Scheduler is not running")]
+    NotRunning,
+    /// The job store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn nearest_text(nearest: &[String]) -> String {
+    match nearest {
+        [] => String::new(),
+        names => format!("; did you mean {}?", names.join(" or ")),
+    }
+}
+
+impl Error {
+    /// A value that does not fit its field.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+
+    /// The field at fault, where one is.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { field, .. } => Some(field),
+            Self::UnknownTask { .. } => Some("task"),
+            Self::UnknownJobStore { .. } => Some("jobstore"),
+            Self::UnknownExecutor { .. } => Some("executor"),
+            Self::NeverRuns { .. } => Some("trigger"),
+            Self::Exists { .. } => Some("id"),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_retryable())
+    }
+}
+
+impl From<NameError> for Error {
+    fn from(error: NameError) -> Self {
+        Self::invalid(error.field, error.to_string())
+    }
+}
+
+impl From<TriggerError> for Error {
+    fn from(error: TriggerError) -> Self {
+        let field = error
+            .field()
+            .map_or_else(|| "trigger".to_owned(), |field| format!("trigger.{field}"));
+        Self::invalid(field, error.to_string())
+    }
+}
+
+/// Up to three of `known` that look like `name`, best first.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut scored: Vec<_> = known
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|&(score, _)| score > 0.75)
+        .collect();
+    scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    scored.dedup_by_key(|&mut (_, candidate)| candidate);
+    scored
+        .into_iter()
+        .take(3)
+        .map(|(_, candidate)| candidate.to_owned())
+        .collect()
+}

@@ -1,0 +1,231 @@
+//! Schedulers that bring their event loop along, and the verbs for code that is not async.
+
+use std::future::Future;
+use std::io::Write;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use event_listener::Event as Signal;
+use punctual_trigger::Trigger;
+use serde_json::Value;
+
+use super::builder::SchedulerBuilder;
+use super::error::Error;
+use super::new_job::{JobUpdate, NewJob};
+use super::{AddedJob, Located, Scheduler, Shutdown, StartMode};
+use crate::executor::ThreadPoolExecutor;
+use crate::id::{JobId, RunId};
+use crate::job::{Job, StoredJob};
+use crate::plan::{OnConflict, PauseRequest};
+use crate::run::Run;
+use crate::runtime::LoopRuntime;
+use crate::store::{Page, RunQuery};
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    async_io::block_on(future)
+}
+
+/// The verbs of a [`Scheduler`] for code that is not async: each waits until it is done. Cheap to clone.
+///
+/// Waiting on an async executor's own thread holds up what else runs there: inside an async task use the
+/// [`Scheduler`] itself.
+#[derive(Clone, Debug)]
+pub struct BlockingHandle(Scheduler);
+
+macro_rules! blocking {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => { $(
+        #[doc = concat!("See [`Scheduler::", stringify!($name), "`].")]
+        pub fn $name(&self $(, $arg: $type)*) -> $result {
+            block_on(self.0.$name($($arg),*))
+        }
+    )* };
+}
+
+impl BlockingHandle {
+    pub(super) fn new(scheduler: Scheduler) -> Self {
+        Self(scheduler)
+    }
+
+    blocking! {
+        pause() -> Result<(), Error>;
+        resume() -> Result<(), Error>;
+        is_paused() -> Result<bool, Error>;
+        add_job(job: NewJob) -> Result<AddedJob, Error>;
+        get_job(id: &JobId) -> Result<Option<Located>, Error>;
+        get_jobs() -> Result<Vec<Located>, Error>;
+        modify_job(id: &JobId, update: JobUpdate) -> Result<Option<Job>, Error>;
+        reschedule_job(id: &JobId, trigger: Trigger) -> Result<Option<Job>, Error>;
+        pause_job(id: &JobId, request: PauseRequest) -> Result<Job, Error>;
+        resume_job(id: &JobId) -> Result<Option<Job>, Error>;
+        run_job(id: &JobId) -> Result<(Job, Run), Error>;
+        remove_job(id: &JobId) -> Result<StoredJob, Error>;
+        remove_all_jobs(job_store: Option<&str>) -> Result<u64, Error>;
+        runs(job_store: &str, query: &RunQuery) -> Result<Page<Run>, Error>;
+        get_run(id: RunId) -> Result<Run, Error>;
+        cancel_run(id: RunId) -> Result<Run, Error>;
+        export_jobs(job_store: Option<&str>) -> Result<Value, Error>;
+        import_jobs(export: &Value, job_store: Option<&str>, on_conflict: OnConflict) -> Result<usize, Error>;
+        print_jobs(out: &mut (dyn Write + Send)) -> Result<(), Error>;
+    }
+
+    /// The handle for async code; its verbs that do not wait may be called here too.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.0
+    }
+}
+
+/// A scheduler in the program's tokio, multi-thread or current-thread: `APScheduler`'s `AsyncIOScheduler`.
+///
+/// A [`Scheduler`] in all else.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Debug)]
+pub struct TokioScheduler(Scheduler);
+
+#[cfg(feature = "tokio")]
+impl TokioScheduler {
+    /// Builds it for the runtime this is called in.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub async fn build(builder: SchedulerBuilder) -> Result<Self, Error> {
+        let runtime = crate::runtime::TokioRuntime::new(tokio::runtime::Handle::current());
+        Ok(Self(builder.build(Arc::new(runtime)).await?))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Deref for TokioScheduler {
+    type Target = Scheduler;
+    fn deref(&self) -> &Scheduler {
+        &self.0
+    }
+}
+
+/// A scheduler with a loop of its own that no thread drives yet.
+fn build_with_loop(mut builder: SchedulerBuilder) -> Result<(Scheduler, LoopRuntime), Error> {
+    // Whoever has no event loop has blocking tasks: threads, as APScheduler's default.
+    builder
+        .executors
+        .entry(super::DEFAULT_ALIAS.to_owned())
+        .or_insert_with(|| Arc::new(ThreadPoolExecutor::new(10)));
+    let runtime = LoopRuntime::new();
+    let scheduler = block_on(builder.build(Arc::new(runtime.clone())))?;
+    Ok((scheduler, runtime))
+}
+
+/// A scheduler on a thread of its own, for programs without an event loop. Dropping it shuts it down without waiting
+/// for running runs longer than it takes to cancel them.
+#[derive(Debug)]
+pub struct BackgroundScheduler {
+    handle: BlockingHandle,
+    runtime: LoopRuntime,
+    ended: Arc<Signal>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl BackgroundScheduler {
+    /// Builds it; [`start`](Self::start) begins. The default executor is a pool of 10 threads.
+    pub fn build(builder: SchedulerBuilder) -> Result<Self, Error> {
+        let (scheduler, runtime) = build_with_loop(builder)?;
+        Ok(Self {
+            handle: scheduler.blocking(),
+            runtime,
+            ended: Arc::default(),
+            thread: Mutex::default(),
+        })
+    }
+
+    /// Begins to work on a new thread named `punctual`.
+    pub fn start(&self, mode: StartMode) -> Result<(), Error> {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        self.handle.0.start(mode)?;
+        let (runtime, ended) = (self.runtime.clone(), self.ended.listen());
+        let spawned = std::thread::Builder::new()
+            .name("punctual".to_owned())
+            .spawn(move || runtime.run_until(ended));
+        *thread = Some(spawned.map_err(|error| {
+            Error::Store(crate::store::StoreError::failed(format!(
+                "no thread could be started: {error}"
+            )))
+        })?);
+        Ok(())
+    }
+
+    /// Ends the work, waits until it has ended, and joins the thread. May be called twice, or before
+    /// [`start`](Self::start).
+    pub fn shutdown(&self, how: Shutdown) {
+        block_on(self.handle.0.shutdown(how));
+        self.ended.notify(usize::MAX);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // A job that shuts its own scheduler down may be on that very thread.
+        if let Some(thread) =
+            thread.filter(|thread| thread.thread().id() != std::thread::current().id())
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Deref for BackgroundScheduler {
+    type Target = BlockingHandle;
+    fn deref(&self) -> &BlockingHandle {
+        &self.handle
+    }
+}
+
+impl Drop for BackgroundScheduler {
+    fn drop(&mut self) {
+        self.shutdown(Shutdown::Cancel);
+    }
+}
+
+/// A scheduler on the calling thread, for programs that do nothing else.
+#[derive(Debug)]
+pub struct BlockingScheduler {
+    handle: BlockingHandle,
+    runtime: LoopRuntime,
+}
+
+impl BlockingScheduler {
+    /// Builds it; [`start`](Self::start) begins. The default executor is a pool of 10 threads.
+    pub fn build(builder: SchedulerBuilder) -> Result<Self, Error> {
+        let (scheduler, runtime) = build_with_loop(builder)?;
+        Ok(Self {
+            handle: scheduler.blocking(),
+            runtime,
+        })
+    }
+
+    /// Works on this thread until somebody calls [`Scheduler::shutdown`] through a handle.
+    pub fn start(&self, mode: StartMode) -> Result<(), Error> {
+        let scheduler = &self.handle.0;
+        let ended = Arc::new(Signal::new());
+        let listen = ended.listen();
+        let listener =
+            scheduler.add_listener(&[crate::event::EventKind::SchedulerShutdown], move |_| {
+                ended.notify(usize::MAX);
+            });
+        scheduler.start(mode)?;
+        self.runtime.run_until(listen);
+        scheduler.remove_listener(listener);
+        Ok(())
+    }
+
+    /// Ends the work; [`start`](Self::start) then returns. To be called from another thread.
+    pub fn shutdown(&self, how: Shutdown) {
+        block_on(self.handle.0.shutdown(how));
+    }
+}
+
+impl Deref for BlockingScheduler {
+    type Target = BlockingHandle;
+    fn deref(&self) -> &BlockingHandle {
+        &self.handle
+    }
+}

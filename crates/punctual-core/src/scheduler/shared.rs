@@ -1,0 +1,336 @@
+//! What the parts of a scheduler have in common.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::error::{Error, nearest};
+use crate::cancel::CancelToken;
+use crate::clock::Clock;
+use crate::event::{Event, EventKind, Listeners};
+use crate::executor::{Executor, ExecutorEnv};
+use crate::id::{ExecutorName, Fence, NodeId, RunId, TaskName};
+use crate::job::JobDefinition;
+use crate::plan::{Finish, PolicyPatch};
+use crate::run::Run;
+use crate::runtime::{Runtime, timeout};
+use crate::store::{JobStore, Retention, StoreError, StoreResult};
+use crate::task::Registry;
+use crate::zones::Zones;
+
+/// The settings of a scheduler. Each has a default that suits most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// How long a claim holds without a sign of life; at least 2 s. Default 30 s.
+    pub lease: Duration,
+    /// How often a store is asked that announces no changes. Default 1 s.
+    pub poll: Duration,
+    /// How long one call of a store may take. Default 10 s.
+    pub store_deadline: Duration,
+    /// How long a shutdown waits for runs before it cancels them. Default 20 s.
+    pub drain: Duration,
+    /// How long a cancelled run has to wind up. Default 5 s.
+    pub cancel_grace: Duration,
+    /// How long the ledger remembers.
+    pub retention: Retention,
+    /// What a new job gets where it says nothing.
+    pub job_defaults: PolicyPatch,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            poll: Duration::from_secs(1),
+            store_deadline: Duration::from_secs(10),
+            drain: Duration::from_secs(20),
+            cancel_grace: Duration::from_secs(5),
+            retention: Retention::default(),
+            job_defaults: PolicyPatch::default(),
+        }
+    }
+}
+
+/// What a scheduler is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchedulerState {
+    /// Nothing.
+    Stopped,
+    /// It runs jobs.
+    Running,
+    /// It runs, but starts no runs for now.
+    Paused,
+    /// It waits for its last runs to end.
+    Draining,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) executor: Arc<dyn Executor>,
+    in_flight: AtomicUsize,
+}
+
+/// Holds a place in an executor until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    slot: Arc<Slot>,
+    attached: Arc<Attached>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.slot.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.attached.wake.notify(usize::MAX);
+    }
+}
+
+/// Why the scheduler stops a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    Requested,
+    Shutdown,
+    Timeout,
+    /// It is no longer this node's.
+    Lost,
+}
+
+/// A run that this process executes.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) run: Arc<Run>,
+    pub(super) definition: Arc<JobDefinition>,
+    pub(super) cancel: CancelToken,
+    pub(super) stop: Option<Stop>,
+    /// When the lease ends, by the monotonic clock.
+    pub(super) lease_end: Duration,
+    pub(super) output: crate::output::Output,
+}
+
+/// How a store does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// Why the last call failed; `None` where it did not.
+    pub error: Option<String>,
+    /// Whether the store was opened by this scheduler's loop.
+    pub ready: bool,
+}
+
+/// A job store with what this process does for it.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) alias: Arc<str>,
+    pub(super) store: Arc<dyn JobStore>,
+    /// Wakes the store's loop.
+    pub(super) wake: event_listener::Event,
+    pub(super) running: Mutex<HashMap<RunId, InFlight>>,
+    pub(super) reports: Mutex<Vec<(Finish, Arc<Run>)>>,
+    pub(super) stopping: AtomicBool,
+    pub(super) health: Mutex<StoreHealth>,
+    /// The store's time less the local clock's.
+    pub(super) offset: Mutex<SignedDuration>,
+    /// Whether its loop runs.
+    pub(super) live: AtomicBool,
+    pub(super) ended: event_listener::Event,
+}
+
+impl Attached {
+    pub(super) fn new(alias: &str, store: Arc<dyn JobStore>) -> Arc<Self> {
+        Arc::new(Self {
+            alias: alias.into(),
+            store,
+            wake: event_listener::Event::new(),
+            running: Mutex::default(),
+            reports: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            health: Mutex::default(),
+            offset: Mutex::new(SignedDuration::ZERO),
+            live: AtomicBool::new(false),
+            ended: event_listener::Event::new(),
+        })
+    }
+
+    pub(super) fn lease_token(&self, id: RunId) -> Option<(RunId, Fence)> {
+        lock(&self.running)
+            .get(&id)
+            .map(|flight| (id, flight.run.fence))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Status {
+    pub(super) state: SchedulerState,
+}
+
+/// Everything a handle refers to.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) node: NodeId,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) tasks: Arc<BTreeSet<TaskName>>,
+    pub(super) zones: Zones,
+    pub(super) settings: Settings,
+    pub(super) listeners: Listeners,
+    pub(super) executors: Mutex<BTreeMap<ExecutorName, Arc<Slot>>>,
+    pub(super) stores: Mutex<Vec<Arc<Attached>>>,
+    pub(super) status: Mutex<Status>,
+    pub(super) started_at: Timestamp,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while one of these is held leaves nothing half done: each critical section is one assignment or call.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Waits for a store, but not for ever.
+    pub(super) async fn deadline<T>(
+        &self,
+        call: impl Future<Output = StoreResult<T>>,
+    ) -> StoreResult<T> {
+        let deadline = self.settings.store_deadline;
+        timeout(&*self.runtime, deadline, call)
+            .await
+            .unwrap_or_else(|_| {
+                Err(StoreError::unavailable(format!(
+                    "no answer within {} s",
+                    deadline.as_secs_f64()
+                )))
+            })
+    }
+
+    pub(super) fn emit(&self, kind: EventKind, fill: impl FnOnce(Event) -> Event) {
+        self.listeners
+            .emit(|| fill(Event::new(kind, self.clock.now())));
+    }
+
+    pub(super) fn state(&self) -> SchedulerState {
+        lock(&self.status).state
+    }
+
+    pub(super) fn executor_names(&self) -> BTreeSet<ExecutorName> {
+        lock(&self.executors).keys().cloned().collect()
+    }
+
+    fn executor_env(&self) -> ExecutorEnv {
+        ExecutorEnv {
+            registry: Arc::clone(&self.registry),
+            runtime: Arc::clone(&self.runtime),
+        }
+    }
+
+    pub(super) fn start_executors(&self) {
+        for slot in lock(&self.executors).values() {
+            slot.executor.start(self.executor_env());
+        }
+    }
+
+    pub(super) fn add_executor(
+        &self,
+        alias: &str,
+        executor: Arc<dyn Executor>,
+    ) -> Result<(), Error> {
+        let name = ExecutorName::new(alias)?;
+        let env = self.executor_env();
+        {
+            let mut executors = lock(&self.executors);
+            if executors.contains_key(&name) {
+                return Err(Error::AliasTaken {
+                    what: "executor",
+                    alias: alias.to_owned(),
+                });
+            }
+            executor.start(env);
+            executors.insert(
+                name.clone(),
+                Arc::new(Slot {
+                    executor,
+                    in_flight: AtomicUsize::new(0),
+                }),
+            );
+        }
+        self.emit(EventKind::ExecutorAdded, |event| {
+            event.alias(&name.as_str().into())
+        });
+        self.wake_all();
+        Ok(())
+    }
+
+    pub(super) fn remove_executor(&self, alias: &str) -> Result<Arc<dyn Executor>, Error> {
+        let removed = lock(&self.executors).remove(alias);
+        let Some(slot) = removed else {
+            let names = self.executor_names();
+            let nearest = nearest(alias, names.iter().map(ExecutorName::as_str));
+            return Err(Error::UnknownExecutor {
+                alias: alias.to_owned(),
+                nearest,
+            });
+        };
+        slot.executor.shutdown();
+        self.emit(EventKind::ExecutorRemoved, |event| {
+            event.alias(&alias.into())
+        });
+        Ok(Arc::clone(&slot.executor))
+    }
+
+    /// How many more runs each executor can take.
+    pub(super) fn free_slots(&self) -> BTreeMap<ExecutorName, usize> {
+        let executors = lock(&self.executors);
+        executors
+            .iter()
+            .map(|(name, slot)| {
+                let free = slot
+                    .executor
+                    .capacity()
+                    .saturating_sub(slot.in_flight.load(Ordering::SeqCst));
+                (name.clone(), free)
+            })
+            .filter(|&(_, free)| free > 0)
+            .collect()
+    }
+
+    /// Takes a place in an executor; `None` where that is gone.
+    pub(super) fn place(
+        &self,
+        name: &ExecutorName,
+        attached: &Arc<Attached>,
+    ) -> Option<(Place, Arc<dyn Executor>)> {
+        let slot = Arc::clone(lock(&self.executors).get(name)?);
+        slot.in_flight.fetch_add(1, Ordering::SeqCst);
+        let executor = Arc::clone(&slot.executor);
+        Some((
+            Place {
+                slot,
+                attached: Arc::clone(attached),
+            },
+            executor,
+        ))
+    }
+
+    pub(super) fn stores(&self) -> Vec<Arc<Attached>> {
+        lock(&self.stores).clone()
+    }
+
+    pub(super) fn store(&self, alias: &str) -> Result<Arc<Attached>, Error> {
+        let stores = self.stores();
+        let found = stores
+            .iter()
+            .find(|attached| &*attached.alias == alias)
+            .cloned();
+        found.ok_or_else(|| Error::UnknownJobStore {
+            alias: alias.to_owned(),
+            nearest: nearest(alias, stores.iter().map(|attached| &*attached.alias)),
+        })
+    }
+
+    pub(super) fn wake_all(&self) {
+        for attached in self.stores() {
+            attached.wake.notify(usize::MAX);
+        }
+    }
+}
