@@ -36,7 +36,7 @@ macro_rules! numbers {
 
 numbers!(u8, u16, u32, u64, i32, i64);
 
-/// Builds a cron trigger from APScheduler's fields.
+/// Builds a cron trigger from `APScheduler`'s fields.
 ///
 /// A field that is not given is `*` if a smaller one is given, and its lowest value if not; `week` and `day_of_week` are
 /// then `*`.

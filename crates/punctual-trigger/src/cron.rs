@@ -221,7 +221,7 @@ impl CronTimes {
     fn next_date(&self, from: i64) -> Option<i64> {
         if self.weekdays != 0 {
             // Two weeks in a row, so that a shift finds the next one.
-            let days = u32::from(self.weekdays) * 0x81 >> civil::weekday(from);
+            let days = (u32::from(self.weekdays) * 0x81) >> civil::weekday(from);
             let date = from + i64::from(days.trailing_zeros());
             return (date <= civil::LAST_DAY).then_some(date);
         }
@@ -435,20 +435,20 @@ impl CivilSet for CronTimes {
         let (first, last) = (from / DAY, to / DAY);
         let in_day = self.times_before(DAY as u32);
         let on = |day| self.next_date(day) == Some(day);
-        // Whole days from the first one on, less what of it is over, plus what of the last one has begun.
+        // Whole days from the first one on, and what of the last one has begun, less what of the first one is over.
         let mut count = self.count_dates(first, last) * in_day;
-        if on(first) {
-            count -= self.times_before((from - first * DAY) as u32);
-        }
         if on(last) {
             count += self.times_before((to - last * DAY) as u32);
+        }
+        if on(first) {
+            count -= self.times_before((from - first * DAY) as u32);
         }
         count
     }
 }
 
 impl YearRange {
-    fn next(&self, from: i32) -> Option<i32> {
+    fn next(self, from: i32) -> Option<i32> {
         let (first, last, step) = (
             i32::from(self.first),
             i32::from(self.last),
@@ -462,7 +462,7 @@ impl YearRange {
         (year <= last).then_some(year)
     }
 
-    fn last(&self, from: i32) -> Option<i32> {
+    fn last(self, from: i32) -> Option<i32> {
         let (first, last, step) = (
             i32::from(self.first),
             i32::from(self.last),

@@ -1,4 +1,4 @@
-//! crontab expressions: what cron(5) means, and APScheduler's reading of the same five fields.
+//! crontab expressions: what cron(5) means, and `APScheduler`'s reading of the same five fields.
 
 use crate::{
     TriggerError,

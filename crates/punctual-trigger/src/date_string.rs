@@ -1,4 +1,4 @@
-//! Date strings as APScheduler reads them: `2020-8-12 12:03:00`, with neither padding nor an offset required.
+//! Date strings as `APScheduler` reads them: `2020-8-12 12:03:00`, with neither padding nor an offset required.
 
 use crate::{
     civil::{self, DAY},
@@ -94,9 +94,7 @@ impl When {
         }
         Ok(When {
             wall: wall * SECOND + micros,
-            offset: offset(&mut rest)
-                .filter(|_| rest.is_empty())
-                .ok_or_else(unreadable)?,
+            offset: offset(rest).ok_or_else(unreadable)?,
         })
     }
 }
@@ -122,26 +120,27 @@ pub(crate) fn date(rest: &mut &str, digits_min: usize) -> Option<Result<i64, Str
     })
 }
 
-/// `Z`, `+HH:MM` or nothing, in minutes.
-fn offset(rest: &mut &str) -> Option<Option<i16>> {
-    if rest.is_empty() {
-        return Some(None);
-    }
-    if take(rest, 'Z') {
-        return Some(Some(0));
-    }
-    let sign = if take(rest, '+') {
-        1
-    } else if take(rest, '-') {
-        -1
-    } else {
-        return None;
+#[expect(
+    clippy::option_option,
+    reason = "not readable and not given are two things"
+)]
+/// `Z`, `+HH:MM` or nothing, in minutes; none where it is something else.
+fn offset(text: &str) -> Option<Option<i16>> {
+    let mut rest = text;
+    let sign = match text.as_bytes().first() {
+        None => return Some(None),
+        Some(b'Z') if text.len() == 1 => return Some(Some(0)),
+        Some(b'+') => 1,
+        Some(b'-') => -1,
+        Some(_) => return None,
     };
-    let hours = digits(rest, 2, 2).filter(|&hours| hours <= 23)?;
-    let minutes = take(rest, ':')
-        .then(|| digits(rest, 2, 2))?
+    rest = &rest[1..];
+    let hours = digits(&mut rest, 2, 2).filter(|&hours| hours <= 23)?;
+    let minutes = take(&mut rest, ':')
+        .then(|| digits(&mut rest, 2, 2))?
         .filter(|&minutes| minutes <= 59)?;
-    Some(Some(sign * (hours * 60 + minutes) as i16))
+    rest.is_empty()
+        .then_some(Some(sign * (hours * 60 + minutes) as i16))
 }
 
 fn take(rest: &mut &str, sign: char) -> bool {

@@ -68,7 +68,7 @@ impl MonthDays {
 
     /// The matching days (bit d) of a month of this length that begins on this weekday.
     fn mask(&self, len: u32, first: u32) -> u32 {
-        let mut mask = self.days | nth_mask(&self.nth, len, first);
+        let mut mask = self.days | nth_mask(self.nth, len, first);
         for back in (0..len).filter(|back| self.from_end & 1 << back != 0) {
             mask |= 1 << (len - back);
         }
@@ -95,7 +95,7 @@ impl WeekDays {
     }
 
     fn mask(&self, len: u32, first: u32) -> u32 {
-        let mut mask = nth_mask(&self.nth, len, first);
+        let mut mask = nth_mask(self.nth, len, first);
         for day in 1..=len {
             mask |= u32::from(self.days >> ((first + day - 1) % 7) & 1) << day;
         }
@@ -107,7 +107,7 @@ fn month_mask(len: u32) -> u32 {
     ((2u64 << len) - 2) as u32
 }
 
-fn nth_mask(nth: &[u8; 7], len: u32, first: u32) -> u32 {
+fn nth_mask(nth: [u8; 7], len: u32, first: u32) -> u32 {
     let mut mask = 0;
     for day in 1..=len {
         let of_weekday = nth[((first + day - 1) % 7) as usize];

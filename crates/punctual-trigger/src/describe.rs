@@ -1,4 +1,4 @@
-//! Triggers in plain English, and in APScheduler's short form.
+//! Triggers in plain English, and in `APScheduler`'s short form.
 
 use crate::{
     Dialect,
@@ -444,7 +444,7 @@ fn ordinal(step: &str) -> String {
     format!("{step}{suffix}")
 }
 
-/// APScheduler's `str(trigger)`.
+/// `APScheduler`'s `str(trigger)`.
 pub(crate) fn write_short(f: &mut fmt::Formatter<'_>, spec: &Spec) -> fmt::Result {
     match spec {
         Spec::Date(spec) => {

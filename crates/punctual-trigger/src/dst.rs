@@ -35,7 +35,7 @@ pub enum Dst {
     /// any other skips the gap and fires in both passes. Calendar intervals: end of the gap, first.
     #[default]
     Vixie,
-    /// As APScheduler means it: shift and both; calendar intervals skip and first.
+    /// As `APScheduler` means it: shift and both; calendar intervals skip and first.
     Apscheduler,
     /// These rules for every match; what is left out is as in [`Dst::Vixie`].
     Rules {
@@ -118,8 +118,8 @@ impl Dst {
             Dst::Apscheduler => Some(json!("apscheduler")),
             Dst::Rules { gap, fold } => {
                 let mut map = serde_json::Map::new();
-                map.extend(gap.map(|gap| ("gap".to_owned(), word(gap, &GAPS).into())));
-                map.extend(fold.map(|fold| ("fold".to_owned(), word(fold, &FOLDS).into())));
+                map.extend(gap.map(|gap| ("gap".to_owned(), word(&gap, &GAPS).into())));
+                map.extend(fold.map(|fold| ("fold".to_owned(), word(&fold, &FOLDS).into())));
                 Some(map.into())
             }
         }
@@ -155,10 +155,10 @@ fn pick<T: Copy>(field: &str, value: &Value, words: &[(&str, T)]) -> Result<T, T
         })
 }
 
-fn word<T: PartialEq>(meaning: T, words: &[(&'static str, T)]) -> &'static str {
+fn word<T: PartialEq>(meaning: &T, words: &[(&'static str, T)]) -> &'static str {
     words
         .iter()
-        .find(|(_, other)| *other == meaning)
+        .find(|(_, other)| other == meaning)
         .map(|&(word, _)| word)
         .expect("every rule has a word in its table")
 }

@@ -32,6 +32,10 @@ impl TriggerError {
     }
 
     /// An error in one field.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers pass numbers and texts as they have them"
+    )]
     pub(crate) fn at(
         field: &str,
         value: impl ToString,

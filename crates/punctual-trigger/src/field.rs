@@ -1,4 +1,4 @@
-//! APScheduler's cron fields: their order, ranges and grammar.
+//! `APScheduler`'s cron fields: their order, ranges and grammar.
 
 use crate::{
     TriggerError,

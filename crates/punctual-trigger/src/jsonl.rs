@@ -36,14 +36,12 @@ pub fn answer(line: &str, zones: &TimeZoneDatabase) -> String {
 }
 
 fn fires(case: &Value, zones: &TimeZoneDatabase) -> Result<Vec<String>, String> {
-    let now =
-        match case.get("now") {
-            Some(Value::String(now)) => now,
-            _ => return Err(
-                "now: must be an RFC 3339 time with an offset, such as \"2026-01-01T00:00:00Z\""
-                    .to_owned(),
-            ),
-        };
+    let Some(Value::String(now)) = case.get("now") else {
+        return Err(
+            "now: must be an RFC 3339 time with an offset, such as \"2026-01-01T00:00:00Z\""
+                .to_owned(),
+        );
+    };
     let now: Timestamp = now.parse().map_err(|error| format!("now: {error}"))?;
     let n = match case.get("n") {
         None => FIRES_DEFAULT,

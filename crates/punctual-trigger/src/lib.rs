@@ -19,7 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The meaning is APScheduler 3.11's, field by field, without its faults; `crontab` means what cron(5) means. What
+//! The meaning is `APScheduler` 3.11's, field by field, without its faults; `crontab` means what cron(5) means. What
 //! becomes of times that a clock skips or repeats is a policy of the trigger, [`Dst`].
 
 mod builder;

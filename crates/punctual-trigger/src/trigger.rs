@@ -155,7 +155,7 @@ impl Trigger {
         Ok(Spec::Crontab(Box::new(spec)).into())
     }
 
-    /// APScheduler's cron fields, one by one.
+    /// `APScheduler`'s cron fields, one by one.
     pub fn cron() -> CronBuilder {
         CronBuilder::default()
     }
@@ -264,7 +264,7 @@ fn no_bounds(key: &str, value: &str, kind: &str) -> TriggerError {
     )
 }
 
-/// As APScheduler prints its triggers: `cron[month='6-8', day='3rd fri']`, `interval[0:00:01]`.
+/// As `APScheduler` prints its triggers: `cron[month='6-8', day='3rd fri']`, `interval[0:00:01]`.
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         describe::write_short(f, &self.spec)

@@ -1,4 +1,4 @@
-//! The corpus of APScheduler's meaning, case by case: instants and offsets.
+//! The corpus of `APScheduler`'s meaning, case by case: instants and offsets.
 
 use jiff::{Timestamp, tz::TimeZoneDatabase};
 use punctual_trigger::jsonl;
