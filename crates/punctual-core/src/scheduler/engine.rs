@@ -25,8 +25,6 @@ use crate::task::{RunContext, TaskEnd};
 
 /// How many jobs one claim decides about.
 const CLAIM_LIMIT: usize = 1024;
-/// The longest sleep: after it the wall clock is read anew, so that a step or a suspended machine is noticed.
-const SLEEP_MAX: Duration = Duration::from_secs(30);
 /// The shortest sleep after a claim that brought nothing although something was due.
 const FRUITLESS_WAIT: Duration = Duration::from_millis(50);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -134,10 +132,10 @@ impl StoreLoop {
         if self.attached.stopping.load(Ordering::SeqCst) {
             let idle =
                 lock(&self.attached.running).is_empty() && lock(&self.attached.reports).is_empty();
-            return Ok((!idle).then_some(Next::Sleep(SLEEP_MAX)));
+            return Ok((!idle).then_some(Next::Sleep(self.shared.settings.sleep_max)));
         }
         if self.shared.state() != SchedulerState::Running {
-            return Ok(Some(Next::Sleep(SLEEP_MAX)));
+            return Ok(Some(Next::Sleep(self.shared.settings.sleep_max)));
         }
         if self.uncertain {
             self.give_back_unknown().await?;
@@ -151,7 +149,7 @@ impl StoreLoop {
             slots: self.shared.free_slots(),
         };
         if filter.is_empty() {
-            return Ok(Next::Sleep(SLEEP_MAX)); // a run that ends wakes this loop
+            return Ok(Next::Sleep(self.shared.settings.sleep_max)); // a run that ends wakes this loop
         }
         let lease = self.shared.settings.lease;
         let asked_at = self.shared.clock.monotonic();
@@ -186,9 +184,10 @@ impl StoreLoop {
                 .deadline(self.attached.store.next_due(&filter))
                 .await?
         };
+        let sleep_max = self.shared.settings.sleep_max;
         let mut wait = due
-            .map_or(SLEEP_MAX, |due| until(self.now(), due))
-            .min(SLEEP_MAX);
+            .map_or(sleep_max, |due| until(self.now(), due))
+            .min(sleep_max);
         if !self.attached.store.abilities().notification {
             wait = wait.min(self.shared.settings.poll);
         }

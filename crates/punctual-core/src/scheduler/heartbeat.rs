@@ -63,6 +63,24 @@ impl Heartbeat {
     }
 
     async fn beat(&mut self) -> StoreResult<()> {
+        // Where no other node can see the store, nobody waits for a sign of life.
+        if self.attached.store.abilities().many_nodes {
+            self.show_life().await?;
+        }
+        let now = self.shared.clock.monotonic();
+        if self
+            .pruned_at
+            .is_none_or(|at| now.saturating_sub(at) >= PRUNE_EVERY)
+        {
+            self.shared
+                .deadline(self.attached.store.prune(self.shared.settings.retention))
+                .await?;
+            self.pruned_at = Some(now);
+        }
+        Ok(())
+    }
+
+    async fn show_life(&mut self) -> StoreResult<()> {
         let lease = self.shared.settings.lease;
         self.renew(lease).await?;
         announce(&self.shared, &self.attached).await?;

@@ -48,6 +48,7 @@ impl BlockingHandle {
     }
 
     blocking! {
+        shutdown(how: Shutdown) -> ();
         pause() -> Result<(), Error>;
         resume() -> Result<(), Error>;
         is_paused() -> Result<bool, Error>;

@@ -29,6 +29,9 @@ pub struct Settings {
     pub lease: Duration,
     /// How often a store is asked that announces no changes. Default 1 s.
     pub poll: Duration,
+    /// The longest sleep. After it the wall clock is read anew, so that a step of it or a suspended machine is noticed.
+    /// Default 30 s.
+    pub sleep_max: Duration,
     /// How long one call of a store may take. Default 10 s.
     pub store_deadline: Duration,
     /// How long a shutdown waits for runs before it cancels them. Default 20 s.
@@ -46,6 +49,7 @@ impl Default for Settings {
         Self {
             lease: Duration::from_secs(30),
             poll: Duration::from_secs(1),
+            sleep_max: Duration::from_secs(30),
             store_deadline: Duration::from_secs(10),
             drain: Duration::from_secs(20),
             cancel_grace: Duration::from_secs(5),
