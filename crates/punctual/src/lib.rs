@@ -1,1 +1,131 @@
-//! A job scheduler that can be trusted: APScheduler's model in Rust.
+//! A job scheduler that can be trusted: `APScheduler`'s model, in Rust.
+//!
+//! Add a job with a date, interval or cron trigger, keep it in memory or in SQLite, pause, change and remove it while the
+//! program runs. Each occurrence is decided exactly once and recorded; it is started at most once per attempt; and it
+//! may be started again only after its owner's lease has run out, always with the same idempotency key and a higher
+//! fencing token.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use punctual::prelude::*;
+//!
+//! async fn remind(Args((who, days)): Args<(String, u32)>, run: RunContext) -> Result<(), String> {
+//!     run.log(&format!("{who}: {days} days left"));
+//!     Ok(())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let builder = Scheduler::builder().task("remind", remind)?;
+//! #   let folder = tempfile::tempdir()?;
+//! #   let path = folder.path().join("jobs.db");
+//! #   #[cfg(feature = "sqlite")]
+//!     let builder = builder.job_store("default", punctual::sqlite(&path)?);
+//!     let scheduler = TokioScheduler::build(builder).await?;
+//!     scheduler.start(StartMode::Running)?;
+//!
+//!     let weekdays_at_nine = Trigger::cron().day_of_week("mon-fri").hour(9).timezone("Europe/London").build()?;
+//!     let job = NewJob::new("remind").id("reminder").arg("Ann").arg(3).trigger(weekdays_at_nine);
+//!     scheduler.add_job(job.replace_existing()).await?;
+//!
+//!     let id = JobId::new("reminder")?;
+//!     scheduler.pause_job(&id, PauseRequest::default()).await?;
+//!     scheduler.resume_job(&id).await?;
+//!     scheduler.run_job(&id).await?; // now, beside its schedule
+//!     scheduler.remove_job(&id).await?;
+//!     scheduler.shutdown(Shutdown::Wait).await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Which scheduler
+//!
+//! | your program | take | `APScheduler` calls it |
+//! |---|---|---|
+//! | runs in tokio | [`TokioScheduler`](scheduler::TokioScheduler) | `AsyncIOScheduler` |
+//! | has threads, and no event loop | [`BackgroundScheduler`](scheduler::BackgroundScheduler) | `BackgroundScheduler` |
+//! | does nothing else | [`BlockingScheduler`](scheduler::BlockingScheduler) | `BlockingScheduler` |
+//!
+//! All three are the same engine; [`Scheduler`](scheduler::Scheduler) is the handle to it.
+//!
+//! # Where to read on
+//!
+//! [`trigger`] says when jobs fire, [`task`] what they call, [`scheduler`] what can be done with them, [`store`] what a
+//! job store promises.
+
+pub use punctual_core::{
+    cancel, clock, decide, document, event, executor, id, job, memory, output, plan, run, runtime,
+    scheduler, store, task, zones,
+};
+pub use punctual_trigger as trigger;
+
+/// What most programs need.
+pub mod prelude {
+    pub use punctual_core::event::{Event, EventKind};
+    pub use punctual_core::executor::{AsyncExecutor, ThreadPoolExecutor};
+    pub use punctual_core::id::{JobId, RunId};
+    pub use punctual_core::job::{Backoff, Coalesce, Job, OnCrash, Overlap, Retry};
+    pub use punctual_core::memory::MemoryStore;
+    pub use punctual_core::plan::PauseRequest;
+    pub use punctual_core::run::{Reason, Run, RunKind, RunState};
+    #[cfg(feature = "tokio")]
+    pub use punctual_core::scheduler::TokioScheduler;
+    pub use punctual_core::scheduler::{
+        BackgroundScheduler, BlockingScheduler, JobUpdate, NewJob, Scheduler, SchedulerBuilder,
+        Shutdown, StartMode,
+    };
+    pub use punctual_core::store::{JobQuery, JobStore, RunQuery};
+    pub use punctual_core::task::{Args, Registry, RunContext, State};
+    #[cfg(feature = "sqlite")]
+    pub use punctual_sql::{SqliteOptions, SqliteStore};
+    pub use punctual_trigger::Trigger;
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite_store {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use punctual_core::scheduler::JobStoreFactory;
+    use punctual_core::store::{JobStore, StoreError};
+    use punctual_sql::{SqliteOptions, SqliteStore};
+
+    /// A job store in an SQLite file, with default options; for others see [`SqliteStore::open`].
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be opened, is no database, or was written by a newer release.
+    pub fn sqlite(path: impl AsRef<Path>) -> Result<Arc<dyn JobStore>, StoreError> {
+        Ok(Arc::new(SqliteStore::open(path, SqliteOptions::default())?))
+    }
+
+    /// Teaches [`SchedulerBuilder::configure`](punctual_core::scheduler::SchedulerBuilder::configure) the job store
+    /// `{"type": "sqlite", "path": "jobs.db"}`:
+    ///
+    /// ```
+    /// # use punctual::prelude::*;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("jobs.db");
+    /// let config = serde_json::json!({ "jobstores": { "default": { "type": "sqlite", "path": path } } });
+    /// let builder = Scheduler::builder()
+    ///     .job_store_type("sqlite", punctual::sqlite_type())
+    ///     .configure(config.as_object().expect("it is an object"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sqlite_type() -> JobStoreFactory {
+        JobStoreFactory::new(|keys| {
+            if let Some(key) = keys.keys().find(|key| *key != "path") {
+                return Err(format!("{key} is not known; allowed: type, path"));
+            }
+            let path = keys
+                .get("path")
+                .and_then(|path| path.as_str())
+                .ok_or("path is missing: the file's name")?;
+            sqlite(path).map_err(|error| error.to_string())
+        })
+    }
+}
+
+#[cfg(feature = "sqlite")]
+pub use sqlite_store::{sqlite, sqlite_type};

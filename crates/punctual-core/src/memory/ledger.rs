@@ -114,6 +114,14 @@ impl Ledger {
     pub(super) fn prune(&mut self, retention: Retention, now: Timestamp) -> u64 {
         let before = self.closed.len();
         let oldest = earlier(now, retention.age);
+        // The ring is in the order of ending: where the first is young enough, all are.
+        let young = self
+            .closed
+            .front()
+            .is_none_or(|run| run.finished_at.is_none_or(|at| at > oldest));
+        if young && before as u64 <= retention.rows_per_job {
+            return 0;
+        }
         let mut of_job: HashMap<JobId, u64> = HashMap::new();
         for run in &self.closed {
             *of_job.entry(run.job_id.clone()).or_default() += 1;

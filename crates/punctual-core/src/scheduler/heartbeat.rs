@@ -16,6 +16,8 @@ use crate::store::{Expect, NODES_NAMESPACE, ReclaimScope, Renewed, StoreResult};
 
 /// How often the ledger is pruned.
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
+/// How often, where the store is this process's alone and its ledger a ring.
+const PRUNE_ALONE_EVERY: Duration = Duration::from_hours(1);
 /// Records of nodes not seen for this many leases are removed.
 const FORGET_NODES_AFTER_LEASES: u32 = 20;
 
@@ -54,11 +56,13 @@ impl Heartbeat {
             if !self.attached.live.load(Ordering::SeqCst) {
                 return;
             }
-            select(
-                ended,
-                self.shared.runtime.sleep(self.shared.settings.lease / 3),
-            )
-            .await;
+            let alone = !self.attached.store.abilities().many_nodes;
+            let wait = if alone {
+                PRUNE_ALONE_EVERY
+            } else {
+                self.shared.settings.lease / 3
+            };
+            select(ended, self.shared.runtime.sleep(wait)).await;
         }
     }
 
@@ -94,17 +98,7 @@ impl Heartbeat {
         } else {
             ReclaimScope::ProvenDead
         };
-        reclaim(&self.shared, &self.attached, scope).await?;
-        if self
-            .pruned_at
-            .is_none_or(|at| now.saturating_sub(at) >= PRUNE_EVERY)
-        {
-            self.shared
-                .deadline(self.attached.store.prune(self.shared.settings.retention))
-                .await?;
-            self.pruned_at = Some(now);
-        }
-        Ok(())
+        reclaim(&self.shared, &self.attached, scope).await
     }
 
     async fn renew(&self, lease: Duration) -> StoreResult<()> {
