@@ -485,3 +485,65 @@ fn tests_count_a_step() {
     #[cfg(test)]
     STEPS.with(|steps| steps.set(steps.get() + 1));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::field;
+
+    /// How many years the compilation and a search in each direction look at.
+    fn steps(texts: [&str; 8]) -> (u32, u32, u32) {
+        let fields = field::parse(&texts).unwrap();
+        let count = |f: &mut dyn FnMut()| {
+            STEPS.set(0);
+            f();
+            STEPS.get()
+        };
+        let mut times = None;
+        let compile = count(&mut || times = Some(CronTimes::new(&fields)));
+        let times = times.unwrap();
+        let forth = count(&mut || _ = times.next(1_700_000_000));
+        let back = count(&mut || _ = times.last(250_000_000_000));
+        (compile, forth, back)
+    }
+
+    #[test]
+    fn impossible_schedules_are_known_at_once() {
+        let impossible = [
+            ["*", "2", "30", "*", "*", "0", "0", "0"],
+            ["*", "4,6", "31", "*", "*", "0", "0", "0"],
+            ["*", "6", "*", "1", "*", "0", "0", "0"],
+            ["*", "1", "*", "53", "2", "0", "0", "0"],
+            ["*", "2", "5th mon", "*", "tue", "0", "0", "0"],
+            ["1970-9999/2", "2", "30", "*", "*", "0", "0", "0"],
+        ];
+        for texts in impossible {
+            assert_eq!(steps(texts), (0, 0, 0), "{texts:?}");
+            let times = CronTimes::new(&field::parse(&texts).unwrap());
+            assert!(
+                times.is_impossible()
+                    && times.next(0).is_none()
+                    && times.last(i64::MAX / 2).is_none()
+            );
+            assert_eq!(times.count(0, 1 << 40), 0);
+        }
+        // Odd years have no leap day: each is looked at once, when it is compiled.
+        let (compile, forth, back) = steps(["1971-9999/2", "2", "29", "*", "*", "0", "0", "0"]);
+        assert!(compile < 4100 && forth == 0 && back == 0);
+    }
+
+    #[test]
+    fn rare_schedules_take_few_steps() {
+        // The worst that there is: forty years without a 29 February on a given weekday.
+        let (compile, forth, back) = steps(["*", "2", "29", "*", "mon", "0", "0", "0"]);
+        assert!(
+            compile <= 80 && forth <= 41 && back <= 41,
+            "{compile} {forth} {back}"
+        );
+        let (compile, forth, back) = steps(["*", "*", "*", "*", "*", "*", "*", "*"]);
+        assert_eq!((compile, forth, back), (0, 0, 0));
+        // A single year is found without a walk.
+        let (compile, forth, back) = steps(["9000", "*", "*", "*", "*", "*", "*", "*"]);
+        assert!(compile == 0 && forth <= 1 && back <= 1);
+    }
+}

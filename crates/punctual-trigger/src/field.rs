@@ -204,6 +204,8 @@ impl Problem {
     }
 }
 
+const CRONTAB_SIGNS: &str = "the signs L W # ? belong to a trigger of type \"crontab\"";
+
 /// The likely cause, where there is one.
 fn cure(field: Field, item: &str, text: &str, problem: &Problem) -> Option<String> {
     let lower = text.to_lowercase();
@@ -214,6 +216,7 @@ fn cure(field: Field, item: &str, text: &str, problem: &Problem) -> Option<Strin
             .any(|word| word.len() >= 3 && names.iter().any(|name| word.starts_with(name)))
     };
     match (field, problem) {
+        (_, Problem::Unreadable) if item.contains(['#', '?']) => Some(CRONTAB_SIGNS.to_owned()),
         (Field::DayOfWeek, Problem::Above(7)) => {
             Some("Sunday is 6 here; did you mean \"sun\"?".to_owned())
         }
@@ -230,6 +233,9 @@ fn cure(field: Field, item: &str, text: &str, problem: &Problem) -> Option<Strin
                 || ORDINALS.iter().any(|ordinal| word.starts_with(ordinal)) =>
         {
             Some(format!("did you mean day=\"{word}\"?"))
+        }
+        (Field::Day, Problem::Unreadable) if misspelt_ordinal(&word).is_some() => {
+            misspelt_ordinal(&word).map(|right| format!("did you mean \"{right}\"?"))
         }
         (Field::Day | Field::Week | Field::Month, _)
             if is_name(&WEEKDAYS) && !is_name(&ORDINALS) =>
@@ -251,11 +257,22 @@ fn cure(field: Field, item: &str, text: &str, problem: &Problem) -> Option<Strin
         (Field::Day, Problem::Unreadable) if word == "l" => {
             Some("did you mean \"last\"?".to_owned())
         }
-        (_, Problem::Unreadable) if item.contains(['#', '?', 'L', 'W']) => {
-            Some("the signs L W # ? belong to a trigger of type \"crontab\"".to_owned())
-        }
+        (_, Problem::Unreadable) if item.contains(['L', 'W']) => Some(CRONTAB_SIGNS.to_owned()),
         _ => None,
     }
+}
+
+/// `2th mon` is meant to be `2nd mon`.
+fn misspelt_ordinal(item: &str) -> Option<String> {
+    let (ordinal, weekday) = item.split_once(' ')?;
+    let nth = ordinal.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let right = ORDINALS
+        .iter()
+        .find(|right| number(nth).is_some() && right.starts_with(nth))?;
+    let weekday = WEEKDAYS
+        .iter()
+        .find(|name| weekday.trim().starts_with(**name))?;
+    Some(format!("{right} {weekday}"))
 }
 
 fn parse_item(field: Field, item: &str, values: &mut Values) -> Result<(), Problem> {

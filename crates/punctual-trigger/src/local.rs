@@ -63,6 +63,8 @@ fn next_in_gap(set: &impl CivilSet, segment: &Segment, rules: Rules, from: i64) 
 #[inline]
 pub(crate) fn next(set: &impl CivilSet, zone: &Zone, rules: Rules, from: i64) -> Option<i64> {
     let mut from = from;
+    // The set has nothing in `[low, wall)`: what was found once need not be sought again.
+    let mut known = (i64::MAX, None);
     loop {
         let segment = zone.locate(from);
         let moved = if segment.offset > segment.before {
@@ -72,7 +74,11 @@ pub(crate) fn next(set: &impl CivilSet, zone: &Zone, rules: Rules, from: i64) ->
         };
         let (low, high) = window(&segment, rules);
         let low = low.max(from + segment.offset);
-        let wall = set.next(low);
+        let wall = match known {
+            (known_low, Some(wall)) if known_low <= low && low <= wall => Some(wall),
+            _ => set.next(low),
+        };
+        known = (low, wall);
         let plain = wall
             .filter(|&wall| wall < high)
             .map(|wall| wall - segment.offset);
