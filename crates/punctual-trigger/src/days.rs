@@ -69,10 +69,10 @@ impl MonthDays {
     /// The matching days (bit d) of a month of this length that begins on this weekday.
     fn mask(&self, len: u32, first: u32) -> u32 {
         let mut mask = self.days | nth_mask(self.nth, len, first);
-        for back in (0..len).filter(|back| self.from_end & 1 << back != 0) {
+        for back in bits(self.from_end).take_while(|&back| back < len) {
             mask |= 1 << (len - back);
         }
-        for day in (1..=len).filter(|day| self.nearest & 1 << day != 0) {
+        for day in bits(self.nearest).take_while(|&day| day <= len) {
             mask |= 1 << nearest_workday(day, len, first);
         }
         if self.last_workday {
@@ -95,12 +95,24 @@ impl WeekDays {
     }
 
     fn mask(&self, len: u32, first: u32) -> u32 {
-        let mut mask = nth_mask(self.nth, len, first);
-        for day in 1..=len {
-            mask |= u32::from(self.days >> ((first + day - 1) % 7) & 1) << day;
-        }
-        mask
+        // The week as it begins in this month, five times over; day 1 is bit 1.
+        let week =
+            (u64::from(self.days) << 7 | u64::from(self.days)) >> first & u64::from(ALL_WEEKDAYS);
+        let weeks = (week * FIVE_WEEKS) << 1;
+        weeks as u32 & month_mask(len) | nth_mask(self.nth, len, first)
     }
+}
+
+/// A factor that repeats seven bits five times.
+const FIVE_WEEKS: u64 = 1 | 1 << 7 | 1 << 14 | 1 << 21 | 1 << 28;
+
+/// The places of the bits that are set, from the lowest up.
+fn bits(mut mask: u32) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (bit < u32::BITS).then_some(bit)
+    })
 }
 
 fn month_mask(len: u32) -> u32 {
@@ -108,6 +120,9 @@ fn month_mask(len: u32) -> u32 {
 }
 
 fn nth_mask(nth: [u8; 7], len: u32, first: u32) -> u32 {
+    if nth == [0; 7] {
+        return 0;
+    }
     let mut mask = 0;
     for day in 1..=len {
         let of_weekday = nth[((first + day - 1) % 7) as usize];
