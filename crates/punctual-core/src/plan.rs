@@ -15,7 +15,7 @@ use crate::decide::{
 };
 use crate::id::{ExecutorName, Fence, JobKey, NodeId, RunId, RunIds, TaskName};
 use crate::job::{
-    CRASH_ATTEMPTS_MAX, CompiledSchedule, Job, JobDefinition, JobState, OnCrash, Paused, Phase,
+    CRASH_ATTEMPTS_MAX, CompiledSchedule, Job, JobArgs, JobDefinition, JobState, OnCrash, Paused, Phase,
     Policy,
 };
 use crate::run::{Ending, NewRun, Reason, Run, RunKind, RunState};
@@ -588,25 +588,53 @@ fn modify(definition: &mut JobDefinition, draft: &mut Draft<'_>, patch: JobPatch
         definition.given_name = name;
     }
     definition.task = task.unwrap_or_else(|| definition.task.clone());
-    definition.args.args = args.unwrap_or_else(|| std::mem::take(&mut definition.args.args));
-    definition.args.kwargs = kwargs.unwrap_or_else(|| std::mem::take(&mut definition.args.kwargs));
+    if args.is_some() || kwargs.is_some() {
+        let mut changed = JobArgs::clone(&definition.args);
+        changed.args = args.unwrap_or(changed.args);
+        changed.kwargs = kwargs.unwrap_or(changed.kwargs);
+        definition.args = changed.shared();
+    }
     definition.executor = executor.unwrap_or_else(|| definition.executor.clone());
-    definition.policy = policy.over(definition.policy);
+    definition.policy = policy.over(*definition.policy).shared();
     definition.tags = tags.unwrap_or_else(|| std::mem::take(&mut definition.tags));
     definition.updated_at = now;
+    let decided = decided_until(&draft.state, now);
     if let Some(ready) = trigger.filter(|ready| !same_trigger(definition, ready)) {
         set_trigger(definition, ready);
-        draft.state.cursor = start_cursor(definition, now);
+        let start = start_cursor(definition, now);
+        if start < decided && definition.trigger.kind() == "date" {
+            // It is to run at a moment that may be decided already: in another life.
+            draft.state.key = JobKey::random();
+            draft.state.cursor = start;
+        } else {
+            draft.state.cursor = start.max(decided);
+        }
         draft.state.extra = None;
         draft.state.phase = Phase::Active;
         refresh_due(definition, &mut draft.state);
     }
     if let Some(at) = next_run_time {
-        draft.state.cursor = earlier(at, MICRO);
-        draft.state.extra = Some(at);
+        run_next_at(&mut draft.state, at, decided, now);
         draft.state.phase = Phase::Active;
         refresh_due(definition, &mut draft.state);
     }
+}
+
+/// No later moment of this life is decided. The cursor alone may lie in the future, where somebody set the next run.
+fn decided_until(state: &JobState, now: Timestamp) -> Timestamp {
+    state.cursor.min(now)
+}
+
+/// Puts an extra run before the trigger's. A moment that may be decided already means as soon as possible: nothing is
+/// decided twice.
+fn run_next_at(state: &mut JobState, at: Timestamp, decided: Timestamp, now: Timestamp) {
+    let at = if at > decided {
+        at
+    } else {
+        now.max(later(decided, MICRO))
+    };
+    state.cursor = earlier(at, MICRO);
+    state.extra = Some(at);
 }
 
 fn same_trigger(definition: &JobDefinition, ready: &ReadyTrigger) -> bool {
@@ -780,8 +808,10 @@ pub fn add(
     match first_run {
         FirstRun::ByTrigger => {}
         FirstRun::At(at) => {
-            draft.state.cursor = earlier(at, MICRO);
-            draft.state.extra = Some(at);
+            let decided = existing
+                .filter(|view| view.state.key == draft.state.key)
+                .map_or(Timestamp::MIN, |view| decided_until(view.state, now));
+            run_next_at(&mut draft.state, at, decided, now);
             refresh_due(&definition, &mut draft.state);
         }
         FirstRun::Paused(PauseRequest { by, note, until }) => {
