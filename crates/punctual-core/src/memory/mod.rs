@@ -391,7 +391,11 @@ impl Inner {
                 .filter(|class| free.get(&class.executor).is_some_and(|&slots| slots > 0))
                 .filter_map(|class| class.heap.first())
                 .filter(|&(time, _)| time <= now)
-                .min();
+                .min_by(|&(time_a, a), &(time_b, b)| {
+                    time_a
+                        .cmp(&time_b)
+                        .then_with(|| self.slots.compare(a, b))
+                });
             let Some((_, slot)) = due else { break };
             if claimed.jobs.len() == request.limit {
                 claimed.more = true;
