@@ -26,7 +26,7 @@ pub const START: i64 = 1_767_225_600;
 const LEASE: Duration = Duration::from_secs(30);
 
 /// Makes places for stores, each empty and apart from the others.
-pub trait FreshStore {
+pub trait FreshStore: Send + Sync {
     /// An empty place.
     fn fresh(&self) -> Box<dyn Place>;
 }
@@ -59,11 +59,11 @@ pub type Verdict = Result<(), Skipped>;
 )]
 pub fn run_case<F: Future<Output = Verdict>>(
     name: &str,
-    fresh: &dyn FreshStore,
+    fresh: impl FreshStore + 'static,
     case: impl FnOnce(Trial) -> F,
 ) {
     async_io::block_on(async {
-        let trial = Trial::new(fresh.fresh()).await;
+        let trial = Trial::new(Arc::new(fresh)).await;
         if let Err(Skipped(reason)) = case(trial).await {
             eprintln!("SKIPPED {name}: {reason}");
         }
@@ -82,21 +82,29 @@ pub struct Trial {
     pub clock: SimClock,
     /// The node.
     pub node: NodeId,
+    fresh: Arc<dyn FreshStore>,
     place: Box<dyn Place>,
     zones: Zones,
 }
 
 impl Trial {
-    async fn new(place: Box<dyn Place>) -> Self {
+    async fn new(fresh: Arc<dyn FreshStore>) -> Self {
+        let place = fresh.fresh();
         let clock = SimClock::new(Timestamp::from_second(START).expect("it is a time"));
         let store = place.open(&clock).await.expect("a fresh store opens");
         Self {
             store,
             clock,
             node: NodeId(1),
+            fresh,
             place,
             zones: Zones::system(),
         }
+    }
+
+    /// A trial of its own, with another store.
+    pub async fn anew(&self) -> Self {
+        Self::new(Arc::clone(&self.fresh)).await
     }
 
     /// The same trial with another store on the same data, as after a restart.
@@ -107,6 +115,7 @@ impl Trial {
         let Self {
             store,
             clock,
+            fresh,
             place,
             zones,
             ..
@@ -120,6 +129,7 @@ impl Trial {
             store,
             clock,
             node: NodeId(2),
+            fresh,
             place,
             zones,
         })
@@ -154,6 +164,12 @@ impl Trial {
     /// The moment `micros` microseconds after the start.
     pub fn at_micros(&self, micros: i64) -> Timestamp {
         Timestamp::from_microsecond(START * 1_000_000 + micros).expect("it is a time")
+    }
+
+    /// The moment `seconds` from now.
+    pub fn clock_plus(&self, seconds: i64) -> Timestamp {
+        let micros = self.clock.now().as_microsecond() + seconds * 1_000_000;
+        Timestamp::from_microsecond(micros).expect("it is a time")
     }
 
     /// Lets time pass until `seconds` after the start.
