@@ -215,7 +215,8 @@ pub fn read(id: &JobId, document: &Value, zones: &Zones) -> Result<JobDefinition
         args: JobArgs {
             args: document.args,
             kwargs: document.kwargs,
-        },
+        }
+        .shared(),
         trigger,
         declared: declared.map(Box::new),
         executor: document.executor,
@@ -231,7 +232,8 @@ pub fn read(id: &JobId, document: &Value, zones: &Zones) -> Result<JobDefinition
             retry: document.retry,
             timeout: document.timeout.map(|Seconds(timeout)| timeout),
             on_crash: document.on_crash,
-        },
+        }
+        .shared(),
         tags: document.tags,
         created_at: document.created_at,
         updated_at: document.updated_at,

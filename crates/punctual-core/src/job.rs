@@ -1,6 +1,6 @@
 //! A job: its definition, which people change, and its scheduling state, which decisions change.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +19,18 @@ pub struct JobArgs {
     /// Arguments by name.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub kwargs: Map<String, Value>,
+}
+
+impl JobArgs {
+    /// Shares the empty arguments, which most jobs have: a million jobs are held in memory.
+    pub fn shared(self) -> Arc<Self> {
+        static NONE: LazyLock<Arc<JobArgs>> = LazyLock::new(Arc::default);
+        if self.args.is_empty() && self.kwargs.is_empty() {
+            Arc::clone(&NONE)
+        } else {
+            Arc::new(self)
+        }
+    }
 }
 
 /// What becomes of several occurrences that are found due together, after a stop or a long wait.
@@ -128,6 +140,18 @@ pub struct Policy {
     pub on_crash: OnCrash,
 }
 
+impl Policy {
+    /// Shares the default, which most jobs have: a million jobs are held in memory.
+    pub fn shared(self) -> Arc<Self> {
+        static USUAL: LazyLock<Arc<Policy>> = LazyLock::new(Arc::default);
+        if self == **USUAL {
+            Arc::clone(&USUAL)
+        } else {
+            Arc::new(self)
+        }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -152,7 +176,7 @@ pub struct JobDefinition {
     /// The task it calls.
     pub task: TaskName,
     /// The task's arguments.
-    pub args: JobArgs,
+    pub args: Arc<JobArgs>,
     /// The trigger, with start and zone fixed.
     pub trigger: Trigger,
     /// The trigger as it was given, where fixing changed it. Comparing it tells whether a redeploy changes the schedule.
@@ -160,7 +184,7 @@ pub struct JobDefinition {
     /// The executor that runs it.
     pub executor: ExecutorName,
     /// How its occurrences are treated.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// Labels, sorted.
     pub tags: Box<[Box<str>]>,
     /// When it was first added.

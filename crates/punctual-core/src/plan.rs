@@ -15,8 +15,8 @@ use crate::decide::{
 };
 use crate::id::{ExecutorName, Fence, JobKey, NodeId, RunId, RunIds, TaskName};
 use crate::job::{
-    CRASH_ATTEMPTS_MAX, CompiledSchedule, Job, JobArgs, JobDefinition, JobState, OnCrash, Paused, Phase,
-    Policy,
+    CRASH_ATTEMPTS_MAX, CompiledSchedule, Job, JobArgs, JobDefinition, JobState, OnCrash, Paused,
+    Phase, Policy,
 };
 use crate::run::{Ending, NewRun, Reason, Run, RunKind, RunState};
 

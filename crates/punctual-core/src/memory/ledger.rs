@@ -91,6 +91,10 @@ impl Ledger {
         self.slots.get(&id).copied()
     }
 
+    pub(super) fn live_slots(&self) -> impl Iterator<Item = (RunId, u32)> {
+        self.slots.iter().map(|(&id, &slot)| (id, slot))
+    }
+
     pub(super) fn orphaned(&self, id: RunId) -> Option<&Run> {
         self.orphans.get(&id)
     }

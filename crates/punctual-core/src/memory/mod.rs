@@ -2,22 +2,26 @@
 
 mod heap;
 mod ledger;
+mod packed;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use event_listener::Event;
+use hashbrown::HashTable;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use self::heap::{Heap, NOWHERE, Ties};
 use self::ledger::Ledger;
+use self::packed::PackedState;
 use crate::clock::{Clock, later};
 use crate::decide::JobView;
 use crate::id::{ExecutorName, Fence, JobId, NodeId, RunId, RunIds, TaskName};
-use crate::job::{Job, JobDefinition, JobState, StoredJob};
+use crate::job::{Job, JobDefinition, StoredJob};
 use crate::plan::{self, AddRefusal, Addition, Claimer, Finish, Finished, JobChange, Moment, Plan};
 use crate::run::{Reason, Run, RunState};
 use crate::store::{
@@ -44,24 +48,24 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Entry {
     definition: Arc<JobDefinition>,
-    state: JobState,
+    state: PackedState,
     live: Vec<Run>,
     class: u32,
 }
 
 impl Entry {
-    fn view(&self) -> JobView<'_> {
-        JobView {
+    fn view<T>(&self, look: impl FnOnce(JobView<'_>) -> T) -> T {
+        look(JobView {
             definition: &self.definition,
-            state: &self.state,
+            state: &self.state.unpack(),
             live: &self.live,
-        }
+        })
     }
 
     fn job(&self) -> Job {
         Job {
             definition: Arc::clone(&self.definition),
-            state: self.state.clone(),
+            state: self.state.unpack(),
         }
     }
 }
@@ -79,12 +83,9 @@ struct Slots {
     entries: Vec<Option<Box<Entry>>>,
     positions: Vec<u32>,
     free: Vec<u32>,
-}
-
-impl Ties for Slots {
-    fn compare(&self, a: u32, b: u32) -> Ordering {
-        self.get(a).definition.id.cmp(&self.get(b).definition.id)
-    }
+    /// Slots by id. The ids themselves lie in the entries: a map of ids would take five times the memory.
+    by_id: HashTable<u32>,
+    hasher: RandomState,
 }
 
 /// The entries alone, while the positions are borrowed.
@@ -114,7 +115,48 @@ impl Slots {
             .expect("a slot in use has an entry")
     }
 
+    fn find(&self, id: &JobId) -> Option<u32> {
+        let hash = self.hasher.hash_one(id);
+        self.by_id
+            .find(hash, |&slot| self.get(slot).definition.id == *id)
+            .copied()
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &JobId> {
+        self.entries
+            .iter()
+            .flatten()
+            .map(|entry| &entry.definition.id)
+    }
+
     fn insert(&mut self, entry: Entry) -> u32 {
+        let hash = self.hasher.hash_one(&entry.definition.id);
+        let slot = self.place(entry);
+        let Self {
+            entries,
+            by_id,
+            hasher,
+            ..
+        } = self;
+        by_id.insert_unique(hash, slot, |&slot| {
+            let entry = entries[slot as usize].as_ref();
+            hasher.hash_one(&entry.expect("a slot in use has an entry").definition.id)
+        });
+        slot
+    }
+
+    fn take(&mut self, slot: u32) -> Box<Entry> {
+        let hash = self.hasher.hash_one(&self.get(slot).definition.id);
+        if let Ok(found) = self.by_id.find_entry(hash, |&other| other == slot) {
+            found.remove();
+        }
+        self.free.push(slot);
+        self.entries[slot as usize]
+            .take()
+            .expect("a slot in use has an entry")
+    }
+
+    fn place(&mut self, entry: Entry) -> u32 {
         if let Some(slot) = self.free.pop() {
             self.entries[slot as usize] = Some(Box::new(entry));
             return slot;
@@ -127,7 +169,6 @@ impl Slots {
 
 #[derive(Debug)]
 struct Inner {
-    by_id: HashMap<JobId, u32>,
     slots: Slots,
     classes: Vec<Class>,
     class_index: HashMap<TaskName, Vec<u32>>,
@@ -147,7 +188,6 @@ impl MemoryStore {
     /// An empty store that keeps `rows` rows of the ledger that are over.
     pub fn with_ledger_rows(clock: Arc<dyn Clock>, rows: usize) -> Self {
         let inner = Inner {
-            by_id: HashMap::new(),
             slots: Slots::default(),
             classes: Vec::new(),
             class_index: HashMap::new(),
@@ -241,8 +281,8 @@ impl Inner {
             return true;
         };
         let entry = self.slots.get_mut(slot);
-        let before = std::mem::replace(&mut entry.state, state).wake_at;
-        let after = entry.state.wake_at;
+        let after = state.wake_at;
+        let before = std::mem::replace(&mut entry.state, PackedState::pack(state)).wake_at();
         *earlier |= after.is_some_and(|after| before.is_none_or(|before| after < before));
         if before != after {
             self.reheap(slot, after);
@@ -259,6 +299,9 @@ impl Inner {
                 (Some(at), false) => entry.live[at] = run,
                 (Some(at), true) => {
                     entry.live.remove(at);
+                    if entry.live.is_empty() {
+                        entry.live = Vec::new(); // a million idle jobs hold no room for runs
+                    }
                     ledger.close(run);
                 }
                 (None, _) => ledger.amend(run),
@@ -269,6 +312,7 @@ impl Inner {
                 ledger.close(run);
             } else {
                 ledger.open(run.id, slot);
+                entry.live.reserve_exact(1);
                 entry.live.push(run);
             }
         }
@@ -276,20 +320,16 @@ impl Inner {
 
     fn drop_job(&mut self, slot: u32) -> Box<Entry> {
         self.reheap(slot, None);
-        let entry = self.slots.entries[slot as usize]
-            .take()
-            .expect("a slot in use has an entry");
-        self.slots.free.push(slot);
-        self.by_id.remove(&entry.definition.id);
-        self.fence_floor = self.fence_floor.max(entry.state.fence);
+        let entry = self.slots.take(slot);
+        self.fence_floor = self.fence_floor.max(entry.state.fence());
         // What still runs goes on without its job.
         self.ledger.orphan(entry.live.clone());
         entry
     }
 
     fn remove(&mut self, id: &JobId, moment: Moment<'_>) -> Option<Job> {
-        let slot = *self.by_id.get(id)?;
-        let plan = plan::remove(self.slots.get(slot).view(), moment);
+        let slot = self.slots.find(id)?;
+        let plan = self.slots.get(slot).view(|view| plan::remove(view, moment));
         self.apply_rows(slot, plan.update, plan.insert);
         Some(self.drop_job(slot).job())
     }
@@ -300,9 +340,11 @@ impl Inner {
         moment: Moment<'_>,
         earlier: &mut bool,
     ) -> Result<Added, AddRefusal> {
-        if let Some(&slot) = self.by_id.get(&addition.definition.id) {
-            let view = self.slots.get(slot).view();
-            let (job, plan) = plan::add(Some(view), addition, &[], self.fence_floor, moment)?;
+        if let Some(slot) = self.slots.find(&addition.definition.id) {
+            let floor = self.fence_floor;
+            let entry = self.slots.get(slot);
+            let (job, plan) =
+                entry.view(|view| plan::add(Some(view), addition, &[], floor, moment))?;
             self.replace_definition(slot, Arc::clone(&job.definition));
             self.apply(slot, plan, earlier);
             return Ok(Added {
@@ -317,13 +359,12 @@ impl Inner {
         let definition = Arc::clone(&job.definition);
         let slot = self.slots.insert(Entry {
             definition,
-            state: job.state.clone(),
+            state: PackedState::pack(job.state.clone()),
             live: Vec::new(),
             class,
         });
         self.ledger.adopt(&orphans, slot);
         self.slots.get_mut(slot).live = orphans;
-        self.by_id.insert(id, slot);
         self.apply_rows(slot, plan.update, plan.insert);
         self.reheap(slot, job.state.wake_at);
         *earlier |= job.state.wake_at.is_some();
@@ -335,7 +376,7 @@ impl Inner {
 
     fn replace_definition(&mut self, slot: u32, definition: Arc<JobDefinition>) {
         let class = self.class_of(&definition);
-        let wake_at = self.slots.get(slot).state.wake_at;
+        let wake_at = self.slots.get(slot).state.wake_at();
         if class != self.slots.get(slot).class {
             self.reheap(slot, None);
             self.slots.get_mut(slot).class = class;
@@ -352,14 +393,14 @@ impl Inner {
         moment: Moment<'_>,
         earlier: &mut bool,
     ) -> Updated {
-        let Some(&slot) = self.by_id.get(id) else {
+        let Some(slot) = self.slots.find(id) else {
             return Updated::Missing;
         };
         let entry = self.slots.get(slot);
-        if expected_revision.is_some_and(|expected| expected != entry.state.revision) {
-            return Updated::Conflict(entry.state.revision);
+        if expected_revision.is_some_and(|expected| expected != entry.state.revision()) {
+            return Updated::Conflict(entry.state.revision());
         }
-        let (definition, plan) = plan::update(entry.view(), change, moment);
+        let (definition, plan) = entry.view(|view| plan::update(view, change, moment));
         self.replace_definition(slot, definition);
         let job = self.slots.get(slot).job();
         if self.apply(slot, plan, earlier) {
@@ -394,7 +435,7 @@ impl Inner {
                 .min_by(|&(time_a, a), &(time_b, b)| {
                     time_a
                         .cmp(&time_b)
-                        .then_with(|| self.slots.compare(a, b))
+                        .then_with(|| Entries(&self.slots.entries).compare(a, b))
                 });
             let Some((_, slot)) = due else { break };
             if claimed.jobs.len() == request.limit {
@@ -410,7 +451,7 @@ impl Inner {
                 lease: request.lease,
                 slots: *slots,
             };
-            let plan = plan::claim(entry.view(), claimer, moment);
+            let plan = entry.view(|view| plan::claim(view, claimer, moment));
             let definition = Arc::clone(&entry.definition);
             let started: Vec<_> = plan.started().cloned().collect();
             let skipped = plan.skipped().cloned().collect();
@@ -444,13 +485,18 @@ impl Inner {
     }
 
     fn live(&self) -> impl Iterator<Item = &Run> {
-        let owned = self
-            .slots
-            .entries
-            .iter()
-            .flatten()
-            .flat_map(|entry| &entry.live);
+        let owned = self.ledger.live_slots().filter_map(|(id, slot)| {
+            let live = &self.slots.get(slot).live;
+            live.iter().find(|run| run.id == id)
+        });
         owned.chain(self.ledger.orphans())
+    }
+
+    fn view_of<T>(&self, slot: Option<u32>, look: impl FnOnce(Option<JobView<'_>>) -> T) -> T {
+        match slot {
+            Some(slot) => self.slots.get(slot).view(|view| look(Some(view))),
+            None => look(None),
+        }
     }
 
     fn write(&mut self, slot: Option<u32>, plan: Plan, earlier: &mut bool) -> bool {
@@ -474,8 +520,7 @@ impl Inner {
             self.ledger.amend(run);
             return FinishOutcome::Superseded;
         };
-        let view = slot.map(|slot| self.slots.get(slot).view());
-        match plan::finish(view, run, finish, moment) {
+        match self.view_of(slot, |view| plan::finish(view, run, finish, moment)) {
             Finished::Accepted(plan) => FinishOutcome::Accepted {
                 job_removed: self.write(slot, plan, earlier),
             },
@@ -603,8 +648,9 @@ impl Inner {
             let Some((slot, run)) = self.find_live(id) else {
                 continue;
             };
-            let view = slot.map(|slot| self.slots.get(slot).view());
-            let Some(plan) = plan::reclaim(view, run, Reason::LeaseExpired, moment) else {
+            let lost =
+                |view: Option<JobView<'_>>| plan::reclaim(view, run, Reason::LeaseExpired, moment);
+            let Some(plan) = self.view_of(slot, lost) else {
                 continue;
             };
             let again = !plan.insert.is_empty();
@@ -648,10 +694,8 @@ impl JobStore for MemoryStore {
 
     fn get<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Option<StoredJob>>> {
         self.ready(|inner, _, _| {
-            inner
-                .by_id
-                .get(id)
-                .map(|&slot| StoredJob::Job(inner.slots.get(slot).job()))
+            let slot = inner.slots.find(id)?;
+            Some(StoredJob::Job(inner.slots.get(slot).job()))
         })
     }
 
@@ -676,7 +720,7 @@ impl JobStore for MemoryStore {
 
     fn remove_all(&self) -> BoxFuture<'_, StoreResult<u64>> {
         self.ready(|inner, moment, _| {
-            let ids: Vec<JobId> = inner.by_id.keys().cloned().collect();
+            let ids: Vec<JobId> = inner.slots.ids().cloned().collect();
             ids.iter()
                 .filter(|id| inner.remove(id, moment).is_some())
                 .count() as u64
@@ -708,10 +752,13 @@ impl JobStore for MemoryStore {
 
     fn enqueue<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Enqueued>> {
         self.ready(|inner, moment, earlier| {
-            let Some(&slot) = inner.by_id.get(id) else {
+            let Some(slot) = inner.slots.find(id) else {
                 return Enqueued::Missing;
             };
-            let plan = plan::enqueue(inner.slots.get(slot).view(), moment);
+            let plan = inner
+                .slots
+                .get(slot)
+                .view(|view| plan::enqueue(view, moment));
             let run = plan
                 .insert
                 .last()
@@ -750,8 +797,7 @@ impl JobStore for MemoryStore {
             let Some((slot, run)) = inner.find_live(id) else {
                 return inner.ledger.closed(id).cloned();
             };
-            let view = slot.map(|slot| inner.slots.get(slot).view());
-            let plan = plan::request_cancel(view, run, moment)?;
+            let plan = inner.view_of(slot, |view| plan::request_cancel(view, run, moment))?;
             let run = plan.update.iter().find(|run| run.id == id).cloned();
             inner.write(slot, plan, earlier);
             run

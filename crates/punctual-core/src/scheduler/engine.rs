@@ -25,7 +25,7 @@ use crate::task::{RunContext, TaskEnd};
 
 /// How many jobs one claim decides about.
 const CLAIM_LIMIT: usize = 1024;
-/// The shortest sleep after a claim that brought nothing although something was due.
+/// The shortest sleep after a claim that left something that was due.
 const FRUITLESS_WAIT: Duration = Duration::from_millis(50);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -166,7 +166,7 @@ impl StoreLoop {
             .await?;
         self.uncertain = false;
         *lock(&self.attached.offset) = claimed.now.duration_since(self.shared.clock.now());
-        let fruitless = claimed.jobs.is_empty();
+        let claimed_at = claimed.now;
         for job in claimed.jobs {
             self.take(job, asked_at + lease);
         }
@@ -192,7 +192,9 @@ impl StoreLoop {
             wait = wait.min(self.shared.settings.poll);
         }
         if wait.is_zero() {
-            return Ok(if fruitless {
+            // What was due when the claim was made and is still there was not for this node to take.
+            let passed_over = due.is_some_and(|due| due <= claimed_at);
+            return Ok(if passed_over {
                 Next::Sleep(FRUITLESS_WAIT)
             } else {
                 Next::Again

@@ -111,11 +111,11 @@ pub(super) async fn new_job(
         id,
         given_name,
         task,
-        args,
+        args: args.shared(),
         trigger: ready.trigger,
         declared: ready.declared,
         executor,
-        policy,
+        policy: policy.shared(),
         tags,
         created_at: now,
         updated_at: now,
@@ -157,7 +157,7 @@ pub(super) async fn patch(
     } = update;
     let task = task.map(TaskName::new).transpose()?;
     let executor = executor.map(ExecutorName::new).transpose()?;
-    checked_policy(policy, current.policy)?;
+    checked_policy(policy, *current.policy)?;
     if task.is_some() || executor.is_some() || args.is_some() || kwargs.is_some() {
         let all = JobArgs {
             args: args.clone().unwrap_or_else(|| current.args.args.clone()),
