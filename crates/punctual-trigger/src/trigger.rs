@@ -6,7 +6,7 @@ use crate::{
     describe,
     interval::Length,
     schedule::floor_micros,
-    silence,
+    short, silence,
     spec::{Adding, CrontabSpec, DateSpec, IntervalSpec, Spec},
     wire,
 };
@@ -267,7 +267,7 @@ fn no_bounds(key: &str, value: &str, kind: &str) -> TriggerError {
 /// As `APScheduler` prints its triggers: `cron[month='6-8', day='3rd fri']`, `interval[0:00:01]`.
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        describe::write_short(f, &self.spec)
+        short::write(f, &self.spec)
     }
 }
 
