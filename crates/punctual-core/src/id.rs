@@ -1,7 +1,7 @@
 //! Names and numbers that identify things. Only parsing makes one, so a bad value dies at the door.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
@@ -151,10 +151,14 @@ fn random_u128() -> u128 {
 pub struct JobKey(pub u64);
 
 impl JobKey {
-    /// A fresh key.
+    /// A fresh key: no two of a process are equal, and those of two processes are so by chance only.
     pub fn random() -> Self {
+        static START: LazyLock<u64> = LazyLock::new(|| random_u128() as u64);
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        // An odd step visits every number before it repeats one, and the halving loses the step's last bit only.
+        let step = MADE.fetch_add(2, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // Never the sign bit: stores keep it in a signed column.
-        Self(random_u128() as u64 >> 1)
+        Self(START.wrapping_add(step) >> 1)
     }
 }
 
@@ -171,7 +175,7 @@ pub struct NodeId(pub u64);
 impl NodeId {
     /// A fresh id.
     pub fn random() -> Self {
-        Self(JobKey::random().0)
+        Self(random_u128() as u64 >> 1)
     }
 }
 

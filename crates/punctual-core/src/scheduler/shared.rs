@@ -87,8 +87,11 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.slot.in_flight.fetch_sub(1, Ordering::SeqCst);
-        self.attached.wake.notify(usize::MAX);
+        let before = self.slot.in_flight.fetch_sub(1, Ordering::SeqCst);
+        // Only a full executor keeps a loop from claiming.
+        if before >= self.slot.executor.capacity() {
+            self.attached.wake.notify(usize::MAX);
+        }
     }
 }
 
