@@ -1,4 +1,4 @@
-//! How many no-op fires a second one node gets through an SQLite file, ledger included: claim (row of the ledger,
+//! How many no-op fires a second one node gets through an `SQLite` file, ledger included: claim (row of the ledger,
 //! cursor, running set, one commit for a batch), then finish.
 //!
 //! Run with `cargo bench -p punctual-sql`; arguments: jobs, fires of each, jobs per claim, folder.
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut fires = 0;
     for _ in 0..rounds {
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
         loop {
             let claimed = block_on(store.claim(ClaimRequest {
                 node: NodeId(1),
@@ -98,7 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     let single = 200;
-    clock.advance(Duration::from_secs(60));
+    clock.advance(Duration::from_mins(1));
     for _ in 0..single {
         block_on(store.claim(ClaimRequest {
             node: NodeId(1),
@@ -121,6 +121,6 @@ impl Watch {
     fn rate(&mut self, count: usize) -> f64 {
         let now = SystemClock.monotonic();
         let since = std::mem::replace(&mut self.0, now);
-        count as f64 / (now - since).as_secs_f64()
+        count as f64 / now.checked_sub(since).unwrap().as_secs_f64()
     }
 }

@@ -1,4 +1,4 @@
-//! SQL job stores for Punctual: SQLite.
+//! SQL job stores for Punctual: `SQLite`.
 //!
 //! ```
 //! use punctual_sql::{SqliteOptions, SqliteStore};

@@ -1,4 +1,4 @@
-//! The SQLite store runs the suite of all job stores, and the tests that only a file can fail.
+//! The `SQLite` store runs the suite of all job stores, and the tests that only a file can fail.
 
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ impl Place for Folder {
         db.execute(text, [id.as_str()]).unwrap() == 1
     }
 }
+
+mod files;
 
 mod sqlite {
     use super::Sqlite;

@@ -2,7 +2,7 @@
 
 use punctual_core::id::NodeId;
 use punctual_core::job::StoredJob;
-use punctual_core::plan::{AddRefusal, JobChange};
+use punctual_core::plan::{AddRefusal, JobChange, PauseRequest};
 use punctual_core::run::{Ending, Reason, RunState};
 use punctual_core::store::{Enqueued, Expect, FinishOutcome, JobQuery, Updated};
 use serde_json::json;
@@ -125,7 +125,11 @@ pub async fn nodes_see_each_other(trial: Trial) -> Verdict {
     assert_eq!(started(&taken).len(), 1);
     assert!(trial.claim().await.jobs.is_empty());
     second
-        .update(&job_id("a"), None, JobChange::Pause(Default::default()))
+        .update(
+            &job_id("a"),
+            None,
+            JobChange::Pause(PauseRequest::default()),
+        )
         .await
         .expect("the store works");
     assert!(trial.get("a").await.state.paused.is_some());

@@ -98,7 +98,7 @@ pub async fn what_was_taken_is_lost(trial: Trial) -> Verdict {
     let old = started(&trial.claim_as(OTHER).await);
     trial
         .store
-        .renew(Duration::from_secs(300), &[held(&old[1])])
+        .renew(Duration::from_mins(5), &[held(&old[1])])
         .await
         .expect("the store works");
     trial.go_to(3640);

@@ -99,6 +99,7 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 /// A random sequence of calls gets from the store the same answers as from the memory store.
+#[expect(clippy::unused_async, reason = "every case is")]
 pub async fn answers_are_those_of_the_memory_store(trial: Trial) -> Verdict {
     let config = Config {
         cases: SEQUENCES,

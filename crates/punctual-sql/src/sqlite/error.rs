@@ -1,4 +1,4 @@
-//! What goes wrong with SQLite, in the words of the contract.
+//! What goes wrong with `SQLite`, in the words of the contract.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use rusqlite::ErrorCode;
 /// What can go wrong inside a request.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// SQLite said so.
+    /// `SQLite` said so.
     Sql(rusqlite::Error),
     /// We did.
     Store(StoreError),

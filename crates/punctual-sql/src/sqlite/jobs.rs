@@ -136,11 +136,11 @@ impl Session {
             return Ok(Updated::Removed(rows::job(&definition, &before.state)));
         };
         let job = Job { definition, state };
-        if *job.definition != *before.definition {
-            self.write_definition(before.n, &job)?;
-        } else {
+        if *job.definition == *before.definition {
             // Equal, yet compiled anew where the zone data has changed.
             self.cache.put(rows::edition(&job.state), &job.definition);
+        } else {
+            self.write_definition(before.n, &job)?;
         }
         self.apply(&before, &plan)?;
         Ok(Updated::Job(job))

@@ -152,7 +152,9 @@ mod tests {
         let found = ours.all_dead();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].0, node);
-        found.into_iter().for_each(|(_, dead)| dead.forget());
+        for (_, dead) in found {
+            dead.forget();
+        }
         assert!(ours.dead(node).is_none(), "forgotten");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

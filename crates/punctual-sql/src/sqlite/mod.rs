@@ -1,4 +1,4 @@
-//! The SQLite job store: one file, several processes, nothing to install.
+//! The `SQLite` job store: one file, several processes, nothing to install.
 //!
 //! # How it works
 //!
@@ -113,7 +113,7 @@ impl SqliteOptions {
     }
 }
 
-/// A job store in an SQLite file. See the [module](self) for how it works.
+/// A job store in an `SQLite` file. See the [module](self) for how it works.
 ///
 /// Dropping it waits until the requests that were handed over are done.
 #[derive(Debug)]

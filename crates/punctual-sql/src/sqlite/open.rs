@@ -17,6 +17,10 @@ const STATEMENTS_MAX: usize = 128;
 const WAL_ATTEMPTS: u32 = 50;
 /// After how many pages (16 MiB) the log is carried over into the database.
 const CHECKPOINT_PAGES: u32 = 4096;
+/// How much of the database the writer keeps in memory at most, in KiB: the upper pages of every index, and what is due.
+const WRITER_CACHE_KIB: i64 = 64 << 10;
+/// Likewise the reader.
+const READER_CACHE_KIB: i64 = 8 << 10;
 /// What the log is cut down to when it was longer.
 const LOG_BYTES_MAX: u32 = 64 << 20;
 
@@ -31,7 +35,10 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<(Connection, 
     writer.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     // What a savepoint may have to restore stays out of the file system.
     writer.pragma_update(None, "temp_store", "MEMORY")?;
+    // A negative size is in KiB.
+    writer.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     let reader = connect(path, options)?;
+    reader.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
 
     writer.execute_batch("BEGIN IMMEDIATE")?;
     let prepared = check_promises(&writer, &reader)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use punctual_core::id::JobId;
 
 /// How long a job that cannot be read is left alone.
-pub(super) const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(60);
+pub(super) const LOOK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Parked(Mutex<HashMap<JobId, Place>>);

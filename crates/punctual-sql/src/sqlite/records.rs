@@ -30,16 +30,13 @@ impl Session {
         if !holds {
             return Ok(false);
         }
-        match value {
-            Some(value) => {
-                let next = version.unwrap_or(0) + 1;
-                let mut put = self.db.prepare_cached(&self.sql.record_put)?;
-                put.execute(params![namespace, key, value.to_string(), next])?;
-            }
-            None => {
-                let mut delete = self.db.prepare_cached(&self.sql.record_delete)?;
-                delete.execute([namespace, key])?;
-            }
+        if let Some(value) = value {
+            let next = version.unwrap_or(0) + 1;
+            let mut put = self.db.prepare_cached(&self.sql.record_put)?;
+            put.execute(params![namespace, key, value.to_string(), next])?;
+        } else {
+            let mut delete = self.db.prepare_cached(&self.sql.record_delete)?;
+            delete.execute([namespace, key])?;
         }
         // The scheduler asks anew what is due: now there may be something again.
         self.earlier |= namespace == SCHEDULER_NAMESPACE && key == PAUSED_KEY;

@@ -62,6 +62,14 @@ impl Head {
         }
     }
 
+    /// How many live runs the job has.
+    pub(super) fn live(&self) -> Option<u32> {
+        match self {
+            Self::Read(head) => Some(head.state.live),
+            Self::Broken(_) => None,
+        }
+    }
+
     pub(super) fn wake_micros(&self) -> i64 {
         match self {
             Self::Read(head) => head

@@ -17,12 +17,16 @@ use super::rows;
 use super::session::{Found, Session};
 
 impl Session {
-    /// The job of a run, and the run among its live ones. `None` for the job where it is gone or cannot be read.
+    /// The job of a run, with its live runs.
     fn job_of(&mut self, run: &Run) -> Result<Found> {
-        let Some(head) = self.head(&run.job_id)? else {
-            return Ok(Found::Nothing);
-        };
-        self.load(head)
+        match self.head(&run.job_id)? {
+            None => Ok(Found::Nothing),
+            // It is the only one, and was just read.
+            Some(head) if !run.state().is_final() && head.live() == Some(1) => {
+                self.load_with(head, Some(vec![run.clone()]))
+            }
+            Some(head) => self.load(head),
+        }
     }
 
     pub(super) fn finish(&mut self, finish: &Finish) -> Result<FinishOutcome> {

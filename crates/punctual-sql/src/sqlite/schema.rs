@@ -69,7 +69,7 @@ const MIGRATIONS: &[Migration] = &[Migration {
         ) STRICT;
         CREATE UNIQUE INDEX @runs_occurrence ON @runs (job_key, scheduled_at, kind, attempt);
         CREATE INDEX @runs_job ON @runs (job_id, id);
-        CREATE INDEX @runs_live ON @runs (job_id) WHERE state IN ('pending', 'running');
+        CREATE INDEX @runs_live ON @runs (job_id, id) WHERE state IN ('pending', 'running');
         CREATE INDEX @runs_running ON @runs (node, lease_until) WHERE state = 'running';
         CREATE INDEX @runs_over ON @runs (finished_at, state) WHERE finished_at IS NOT NULL;
         CREATE INDEX @runs_state ON @runs (state, id) WHERE state NOT IN ('pending', 'running', 'succeeded');

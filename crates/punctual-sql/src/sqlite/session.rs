@@ -125,42 +125,37 @@ impl Session {
 
     /// The rest of a job.
     pub(super) fn load(&mut self, head: Head) -> Result<Found> {
-        let read = match &head {
-            Head::Broken(broken) => Err(broken.error.clone()),
-            Head::Read(read) => self.rest(read)?,
-        };
-        Ok(match (head, read) {
-            (Head::Read(JobHead { n, state, .. }), Ok((definition, live))) => Found::Job(Loaded {
-                n,
-                definition,
-                state,
-                live,
-            }),
-            (head, read) => Found::Unreadable(Unreadable {
-                head,
-                error: read.err().unwrap_or_default(),
-            }),
-        })
+        self.load_with(head, None)
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "taken apart at once by the only caller"
-    )]
-    fn rest(
-        &mut self,
-        head: &JobHead,
-    ) -> Result<std::result::Result<(Arc<JobDefinition>, Vec<Run>), Broken>> {
-        let definition = match self.definition(head)? {
-            Ok(definition) => definition,
-            Err(error) => return Ok(Err(error)),
+    /// The rest of a job whose live runs may be known.
+    pub(super) fn load_with(&mut self, head: Head, live: Option<Vec<Run>>) -> Result<Found> {
+        let head = match head {
+            Head::Read(head) => head,
+            Head::Broken(broken) => {
+                let error = broken.error.clone();
+                let head = Head::Broken(broken);
+                return Ok(Found::Unreadable(Unreadable { head, error }));
+            }
         };
-        let live = if head.state.live == 0 {
-            Ok(Vec::new())
-        } else {
-            self.live(&head.id)?
+        let definition = self.definition(&head)?;
+        let live = match live {
+            Some(live) => Ok(live),
+            None if head.state.live == 0 => Ok(Vec::new()),
+            None => self.live(&head.id)?,
         };
-        Ok(live.map(|live| (definition, live)))
+        Ok(match (definition, live) {
+            (Ok(definition), Ok(live)) => Found::Job(Loaded {
+                n: head.n,
+                definition,
+                state: head.state,
+                live,
+            }),
+            (Err(error), _) | (_, Err(error)) => Found::Unreadable(Unreadable {
+                head: Head::Read(head),
+                error,
+            }),
+        })
     }
 
     fn definition(
@@ -204,16 +199,12 @@ impl Session {
     /// Writes a plan for a job; returns whether it is gone.
     pub(super) fn apply(&mut self, job: &Loaded, plan: &Plan) -> Result<bool> {
         self.write_rows(plan)?;
-        match &plan.state {
-            Some(state) => {
-                self.write_state(job.n, &job.state, state)?;
-                Ok(false)
-            }
-            None => {
-                self.delete_job(job.n, &job.definition.id, job.state.fence)?;
-                Ok(true)
-            }
+        if let Some(state) = &plan.state {
+            self.write_state(job.n, &job.state, state)?;
+        } else {
+            self.delete_job(job.n, &job.definition.id, job.state.fence)?;
         }
+        Ok(plan.state.is_none())
     }
 
     /// Writes the ledger's part of a plan.
@@ -351,7 +342,7 @@ impl Session {
             run.crashes,
             run.instance as i64,
             run.state().as_str(),
-            run.reason.map(|reason| reason.as_str()),
+            run.reason.map(punctual_core::run::Reason::as_str),
             run.node.map(|node| node.0 as i64),
             run.fence.0 as i64,
             micros(run.lease_until),
@@ -373,7 +364,7 @@ impl Session {
         update.execute(params![
             rows::run_key(run.id),
             run.state().as_str(),
-            run.reason.map(|reason| reason.as_str()),
+            run.reason.map(punctual_core::run::Reason::as_str),
             run.node.map(|node| node.0 as i64),
             run.fence.0 as i64,
             micros(run.lease_until),

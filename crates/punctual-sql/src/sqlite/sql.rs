@@ -44,7 +44,7 @@ statements! {
     job_definition_update: "UPDATE @jobs SET task = ?2, executor = ?3, name = ?4, tags = ?5, definition = ?6 WHERE n = ?1";
     job_state_update: "UPDATE @jobs SET key = ?2, cursor = ?3, due_at = ?4, extra = ?5, manual_at = ?6, paused = ?7,
         phase = ?8, revision = ?9, seq = ?10, fence = ?11, wake_at = ?12, live = ?13, listed_at = ?14 WHERE n = ?1";
-    /// Where nothing changes that an index holds: SQLite would write the entries anew, the same or not.
+    /// Where nothing changes that an index holds: `SQLite` would write the entries anew, the same or not.
     job_counters_update: "UPDATE @jobs SET seq = ?2, fence = ?3, live = ?4, manual_at = ?5 WHERE n = ?1";
     job_delete: "DELETE FROM @jobs WHERE n = ?1";
     jobs_delete: "DELETE FROM @jobs";
@@ -66,7 +66,7 @@ statements! {
     job_with_text: concat!("SELECT ", head!(), ", definition FROM @jobs WHERE id = ?1");
 
     run_by_id: concat!("SELECT ", run!(), " FROM @runs WHERE id = ?1");
-    runs_live: concat!("SELECT ", run!(), " FROM @runs WHERE job_id = ?1 AND state IN ('pending', 'running') ORDER BY id");
+    runs_live: concat!("SELECT ", run!(), " FROM @runs INDEXED BY @runs_live WHERE job_id = ?1 AND state IN ('pending', 'running') ORDER BY id");
     runs_running_of: concat!("SELECT ", run!(), " FROM @runs WHERE state = 'running' AND node = ?1 ORDER BY id");
     runs_expired: concat!("SELECT ", run!(), " FROM @runs WHERE state = 'running' AND node = ?1 AND lease_until <= ?2
         ORDER BY lease_until, id");
@@ -114,7 +114,14 @@ pub(super) fn runs_page(
     until: bool,
 ) -> String {
     use punctual_core::run::RunState;
-    let mut text = concat!("SELECT ", run!(), " FROM @runs WHERE id < ?2").replace('@', prefix);
+    // Left to itself SQLite goes by id, which for a rare state means through the whole ledger.
+    let index = match state {
+        _ if of_job => " INDEXED BY @runs_job",
+        Some(RunState::Pending | RunState::Running) => " INDEXED BY @runs_live",
+        None | Some(RunState::Succeeded) => "",
+        Some(_) => " INDEXED BY @runs_state",
+    };
+    let mut text = concat!("SELECT ", run!(), " FROM @runs").to_owned() + index + " WHERE id < ?2";
     if of_job {
         text.push_str(" AND job_id = ?1");
     }
@@ -137,5 +144,5 @@ pub(super) fn runs_page(
         text.push_str(" AND scheduled_at < ?4");
     }
     text.push_str(" ORDER BY id DESC LIMIT ?5");
-    text
+    text.replace('@', prefix)
 }

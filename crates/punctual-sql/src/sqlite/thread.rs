@@ -120,10 +120,10 @@ impl<O: Owner> Queue<O> {
     }
 
     /// Has `work` done by the thread. Dropped before the thread takes it up, nothing is done; later, all of it.
-    pub(super) fn call<'a, T: Send + 'static>(
-        &'a self,
+    pub(super) fn call<T: Send + 'static>(
+        &self,
         work: impl FnOnce(&mut O) -> Result<T> + Send + 'static,
-    ) -> BoxFuture<'a, StoreResult<T>> {
+    ) -> BoxFuture<'_, StoreResult<T>> {
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
             let stopped = || {
@@ -180,7 +180,7 @@ impl<O: Owner> Inbox<O> {
         let mut next = Some(first);
         while let Some(request) = next {
             if !request.is_abandoned() {
-                let performed = self.in_savepoint(request, owner, errors);
+                let performed = in_savepoint(request, owner, errors);
                 match performed {
                     Ok(answer) => answers.push(answer),
                     Err(error) => {
@@ -206,35 +206,34 @@ impl<O: Owner> Inbox<O> {
         }
         result
     }
+}
 
-    /// Performs one request; the error is that of the whole transaction.
-    fn in_savepoint(
-        &self,
-        request: Box<dyn Request<O>>,
-        owner: &mut O,
-        errors: &Errors,
-    ) -> StoreResult<Box<dyn FnOnce(StoreResult<()>)>> {
-        let describe = |error: rusqlite::Error| errors.describe(error.into());
-        if let Err(error) = execute(owner.db(), "SAVEPOINT request") {
-            let error = describe(error);
-            request.refuse(error.clone());
-            return Err(error);
-        }
-        let Performed { is_ok, answer } = request.perform(owner, errors);
-        if !is_ok {
-            owner.forget();
-            if owner.db().is_autocommit() {
-                answer(Ok(()));
-                return Err(StoreError::unavailable(format!(
-                    "{}: the transaction was rolled back",
-                    errors.path.display()
-                )));
-            }
-            execute(owner.db(), "ROLLBACK TO request").map_err(describe)?;
-        }
-        execute(owner.db(), "RELEASE request").map_err(describe)?;
-        Ok(answer)
+/// Performs one request; the error is that of the whole transaction.
+fn in_savepoint<O: Owner>(
+    request: Box<dyn Request<O>>,
+    owner: &mut O,
+    errors: &Errors,
+) -> StoreResult<Box<dyn FnOnce(StoreResult<()>)>> {
+    let describe = |error: rusqlite::Error| errors.describe(error.into());
+    if let Err(error) = execute(owner.db(), "SAVEPOINT request") {
+        let error = describe(error);
+        request.refuse(error.clone());
+        return Err(error);
     }
+    let Performed { is_ok, answer } = request.perform(owner, errors);
+    if !is_ok {
+        owner.forget();
+        if owner.db().is_autocommit() {
+            answer(Ok(()));
+            return Err(StoreError::unavailable(format!(
+                "{}: the transaction was rolled back",
+                errors.path.display()
+            )));
+        }
+        execute(owner.db(), "ROLLBACK TO request").map_err(describe)?;
+    }
+    execute(owner.db(), "RELEASE request").map_err(describe)?;
+    Ok(answer)
 }
 
 fn execute(db: &Connection, statement: &str) -> rusqlite::Result<()> {
