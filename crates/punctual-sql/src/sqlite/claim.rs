@@ -193,23 +193,6 @@ impl<'a> Due<'a> {
 impl Session {
     /// Decides about what is due and takes runs for the node.
     pub(super) fn claim(&mut self, request: &ClaimRequest) -> Result<Claimed> {
-        self.db.prepare_cached("SAVEPOINT claim")?.execute(())?;
-        let mut claimed = self.claim_all(request, false);
-        if claimed
-            .as_ref()
-            .is_err_and(super::error::Failure::is_constraint)
-        {
-            // One job's rows contradict the ledger. Once more, each job for itself, so that the others are not held up.
-            self.db.prepare_cached("ROLLBACK TO claim")?.execute(())?;
-            self.cache.clear();
-            claimed = self.claim_all(request, true);
-        }
-        let claimed = claimed?;
-        self.db.prepare_cached("RELEASE claim")?.execute(())?;
-        Ok(claimed)
-    }
-
-    fn claim_all(&mut self, request: &ClaimRequest, each_for_itself: bool) -> Result<Claimed> {
         let now = self.now();
         let mut claimed = Claimed {
             jobs: Vec::new(),
@@ -228,11 +211,7 @@ impl Session {
             }
             let executor = due.classes[class].executor;
             let slots = free.get(executor).copied().unwrap_or(0);
-            let taken = if each_for_itself {
-                self.claim_apart(head, request, slots)?
-            } else {
-                self.claim_job(head, request, slots)?
-            };
+            let taken = self.claim_job(head, request, slots)?;
             let Some((job, head)) = taken else { continue };
             if let Some(free) = free.get_mut(executor) {
                 *free -= job.started.len();
@@ -245,29 +224,7 @@ impl Session {
         Ok(claimed)
     }
 
-    /// Claims one job; steps over one whose rows contradict the ledger.
-    fn claim_apart(
-        &mut self,
-        head: Head,
-        request: &ClaimRequest,
-        slots: usize,
-    ) -> Result<Option<(ClaimedJob, Option<Head>)>> {
-        let (id, edition) = (head.id().clone(), head.edition());
-        self.db.prepare_cached("SAVEPOINT job")?.execute(())?;
-        let mut taken = self.claim_job(head, request, slots);
-        if let Err(error) = &taken
-            && error.is_constraint()
-        {
-            tracing::error!(job = %id, ?error, "a decision contradicts the ledger; the job is left alone for now");
-            self.db.prepare_cached("ROLLBACK TO job")?.execute(())?;
-            self.park_edition(id, edition);
-            taken = Ok(None);
-        }
-        let taken = taken?;
-        self.db.prepare_cached("RELEASE job")?.execute(())?;
-        Ok(taken)
-    }
-
+    /// Claims one job; steps over one that cannot be read, or whose rows contradict the ledger.
     fn claim_job(
         &mut self,
         head: Head,
@@ -288,7 +245,13 @@ impl Session {
             slots,
         };
         let plan = plan::claim(job.view(), claimer, self.moment());
-        let removed = self.apply(&job, &plan)?;
+        if !self.insert_rows(&plan.insert)? {
+            let id = job.definition.id.clone();
+            tracing::error!(job = %id, "a decision contradicts the ledger; the job is left alone for now");
+            self.park_edition(id, rows::edition(&job.state));
+            return Ok(None);
+        }
+        let removed = self.apply_inserted(&job, &plan)?;
         let claimed = ClaimedJob {
             definition: std::sync::Arc::clone(&job.definition),
             started: plan.started().cloned().collect(),

@@ -30,11 +30,6 @@ impl From<StoreError> for Failure {
 }
 
 impl Failure {
-    /// Whether a row contradicts another: no fault of the database, but of what was to be written.
-    pub(super) fn is_constraint(&self) -> bool {
-        matches!(self, Self::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation))
-    }
-
     /// The error for the caller: which file, what happened, what to do.
     pub(super) fn describe(self, path: &Path, busy_timeout: Duration) -> StoreError {
         let path = path.display();

@@ -42,7 +42,11 @@ impl Owner for Reader {
         &self.db
     }
 
-    fn forget(&mut self) {}
+    fn mark(&self) -> usize {
+        0
+    }
+
+    fn undone(&mut self, _: usize) {}
 
     fn committed(&mut self) {}
 }

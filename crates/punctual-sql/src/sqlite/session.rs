@@ -45,11 +45,14 @@ impl Owner for Session {
         &self.db
     }
 
-    fn forget(&mut self) {
-        // What was read or written since may never have been.
+    fn mark(&self) -> usize {
+        self.dead.len()
+    }
+
+    fn undone(&mut self, mark: usize) {
+        // What was read or written since may never have been. To wake somebody for nothing does no harm.
         self.cache.clear();
-        self.earlier = false;
-        self.dead.clear();
+        self.dead.truncate(mark);
     }
 
     fn committed(&mut self) {
@@ -198,7 +201,13 @@ impl Session {
 
     /// Writes a plan for a job; returns whether it is gone.
     pub(super) fn apply(&mut self, job: &Loaded, plan: &Plan) -> Result<bool> {
-        self.write_rows(plan)?;
+        self.insert_all(&plan.insert)?;
+        self.apply_inserted(job, plan)
+    }
+
+    /// Writes the rest of a plan whose new rows are there.
+    pub(super) fn apply_inserted(&mut self, job: &Loaded, plan: &Plan) -> Result<bool> {
+        self.update_rows(&plan.update)?;
         if let Some(state) = &plan.state {
             self.write_state(job.n, &job.state, state)?;
         } else {
@@ -209,10 +218,34 @@ impl Session {
 
     /// Writes the ledger's part of a plan.
     pub(super) fn write_rows(&self, plan: &Plan) -> Result<()> {
-        plan.update
-            .iter()
-            .try_for_each(|run| self.update_run(run))?;
-        plan.insert.iter().try_for_each(|run| self.insert_run(run))
+        self.insert_all(&plan.insert)?;
+        self.update_rows(&plan.update)
+    }
+
+    fn update_rows(&self, rows: &[Run]) -> Result<()> {
+        rows.iter().try_for_each(|run| self.update_run(run))
+    }
+
+    fn insert_all(&self, rows: &[Run]) -> Result<()> {
+        if self.insert_rows(rows)? {
+            return Ok(());
+        }
+        let message = "the ledger has a row for this attempt already; nothing was changed";
+        Err(StoreError::failed(message).into())
+    }
+
+    /// Inserts all rows, or none where one of them is there already.
+    pub(super) fn insert_rows(&self, runs: &[Run]) -> Result<bool> {
+        for (at, run) in runs.iter().enumerate() {
+            if !self.insert_run(run)? {
+                let mut delete = self.db.prepare_cached(&self.sql.run_delete)?;
+                for run in &runs[..at] {
+                    delete.execute([rows::run_key(run.id)])?;
+                }
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     pub(super) fn write_state(
@@ -328,10 +361,11 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn insert_run(&self, run: &Run) -> Result<()> {
+    /// Inserts a row; `false` where it is there already.
+    fn insert_run(&self, run: &Run) -> Result<bool> {
         let micros = |time: Option<Timestamp>| time.map(Timestamp::as_microsecond);
         let mut insert = self.db.prepare_cached(&self.sql.run_insert)?;
-        insert.execute(params![
+        let inserted = insert.execute(params![
             rows::run_key(run.id),
             run.job_id.as_str(),
             run.job_key.0 as i64,
@@ -355,7 +389,7 @@ impl Session {
             run.count as i64,
             micros(run.superseded_at)
         ])?;
-        Ok(())
+        Ok(inserted == 1)
     }
 
     pub(super) fn update_run(&self, run: &Run) -> Result<()> {

@@ -75,7 +75,8 @@ statements! {
     runs_pending_of_jobs: concat!("SELECT ", run!(), " FROM @runs WHERE state IN ('pending', 'running')
         AND state = 'pending' AND job_id IN (SELECT id FROM @jobs)");
     run_insert: concat!("INSERT INTO @runs (", run!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
-        ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)");
+        ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22) ON CONFLICT DO NOTHING");
+    run_delete: "DELETE FROM @runs WHERE id = ?1";
     run_update: "UPDATE @runs SET state = ?2, reason = ?3, node = ?4, fence = ?5, lease_until = ?6, started_at = ?7,
         finished_at = ?8, output = ?9, error = ?10, cancel_requested = ?11, superseded_at = ?12 WHERE id = ?1";
     run_supersede: "UPDATE @runs SET superseded_at = ?2 WHERE id = ?1";

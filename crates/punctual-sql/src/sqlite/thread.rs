@@ -1,7 +1,7 @@
 //! The threads that own the connections. Everything else sends them requests and awaits the answers.
 //!
 //! The writer takes all requests that wait into one transaction and answers them after its commit, so that the price
-//! of reaching the disk is shared. Each has a savepoint of its own: one that fails leaves no trace, and the others go on.
+//! of reaching the disk is shared. One that fails leaves no trace, and the others go on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -25,8 +25,10 @@ pub(super) const QUEUE_MAX: usize = 1024;
 pub(super) trait Owner: Send + 'static {
     /// The connection.
     fn db(&self) -> &Connection;
-    /// What was done since the last call is undone.
-    fn forget(&mut self);
+    /// A point in a transaction to go back to; 0 is its beginning.
+    fn mark(&self) -> usize;
+    /// What was done since then is undone.
+    fn undone(&mut self, mark: usize);
     /// It was committed.
     fn committed(&mut self);
 }
@@ -154,7 +156,7 @@ impl<O: Owner> Inbox<O> {
             let outcome = self.transact(first, &mut owner, begin, errors, &mut answers);
             match &outcome {
                 Ok(()) => owner.committed(),
-                Err(_) => owner.forget(),
+                Err(_) => owner.undone(0),
             }
             for answer in answers {
                 answer(outcome.clone());
@@ -178,11 +180,19 @@ impl<O: Owner> Inbox<O> {
         }
         let mut result = Ok(());
         let mut next = Some(first);
+        let mut is_clean = true;
         while let Some(request) = next {
             if !request.is_abandoned() {
-                let performed = in_savepoint(request, owner, errors);
+                let performed = if is_clean {
+                    as_first(request, owner, begin, errors)
+                } else {
+                    in_savepoint(request, owner, errors)
+                };
                 match performed {
-                    Ok(answer) => answers.push(answer),
+                    Ok(performed) => {
+                        is_clean &= !performed.is_ok;
+                        answers.push(performed.answer);
+                    }
                     Err(error) => {
                         result = Err(error);
                         break;
@@ -208,32 +218,59 @@ impl<O: Owner> Inbox<O> {
     }
 }
 
-/// Performs one request; the error is that of the whole transaction.
+/// Performs the first request that does something in its transaction: where it fails, the transaction begins anew. A
+/// savepoint would keep a copy of every page that a large claim changes.
+fn as_first<O: Owner>(
+    request: Box<dyn Request<O>>,
+    owner: &mut O,
+    begin: &str,
+    errors: &Errors,
+) -> StoreResult<Performed> {
+    let performed = request.perform(owner, errors);
+    if !performed.is_ok {
+        owner.undone(0);
+        let restart = || {
+            if !owner.db().is_autocommit() {
+                execute(owner.db(), "ROLLBACK")?;
+            }
+            execute(owner.db(), begin)
+        };
+        if let Err(error) = restart() {
+            (performed.answer)(Ok(()));
+            return Err(errors.describe(error.into()));
+        }
+    }
+    Ok(performed)
+}
+
+/// Performs a further request; the error is that of the whole transaction.
 fn in_savepoint<O: Owner>(
     request: Box<dyn Request<O>>,
     owner: &mut O,
     errors: &Errors,
-) -> StoreResult<Box<dyn FnOnce(StoreResult<()>)>> {
+) -> StoreResult<Performed> {
     let describe = |error: rusqlite::Error| errors.describe(error.into());
     if let Err(error) = execute(owner.db(), "SAVEPOINT request") {
         let error = describe(error);
         request.refuse(error.clone());
         return Err(error);
     }
-    let Performed { is_ok, answer } = request.perform(owner, errors);
-    if !is_ok {
-        owner.forget();
-        if owner.db().is_autocommit() {
-            answer(Ok(()));
-            return Err(StoreError::unavailable(format!(
-                "{}: the transaction was rolled back",
-                errors.path.display()
-            )));
+    let mark = owner.mark();
+    let performed = request.perform(owner, errors);
+    if !performed.is_ok {
+        owner.undone(mark);
+        // Fails where `SQLite` has given up the whole transaction by itself.
+        if let Err(error) = execute(owner.db(), "ROLLBACK TO request") {
+            (performed.answer)(Ok(()));
+            return Err(describe(error));
         }
-        execute(owner.db(), "ROLLBACK TO request").map_err(describe)?;
     }
-    execute(owner.db(), "RELEASE request").map_err(describe)?;
-    Ok(answer)
+    if let Err(error) = execute(owner.db(), "RELEASE request") {
+        let error = describe(error);
+        (performed.answer)(Err(error.clone()));
+        return Err(error);
+    }
+    Ok(performed)
 }
 
 fn execute(db: &Connection, statement: &str) -> rusqlite::Result<()> {
