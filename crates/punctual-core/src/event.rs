@@ -127,7 +127,7 @@ struct Listener {
 /// Hands events to listeners. Each has a queue and a thread of its own.
 #[derive(Default)]
 pub(crate) struct Listeners {
-    listeners: Mutex<Vec<Listener>>,
+    all: Mutex<Vec<Listener>>,
     count: AtomicUsize,
     made: AtomicU64,
 }
@@ -207,8 +207,6 @@ impl Listeners {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Listener>> {
-        self.listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
 //! Names and numbers that identify things. Only parsing makes one, so a bad value dies at the door.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -156,7 +156,9 @@ impl JobKey {
         static START: LazyLock<u64> = LazyLock::new(|| random_u128() as u64);
         static MADE: AtomicU64 = AtomicU64::new(0);
         // An odd step visits every number before it repeats one, and the halving loses the step's last bit only.
-        let step = MADE.fetch_add(2, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let step = MADE
+            .fetch_add(2, Ordering::Relaxed)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // Never the sign bit: stores keep it in a signed column.
         Self(START.wrapping_add(step) >> 1)
     }

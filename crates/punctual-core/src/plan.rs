@@ -480,10 +480,6 @@ pub struct JobPatch {
 /// What may be changed of a [`Policy`]. `Some(None)` takes the limit away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are those of Policy")]
-#[expect(
-    clippy::option_option,
-    reason = "absent, and present as nothing, are two things in a patch"
-)]
 pub struct PolicyPatch {
     pub misfire_grace_time: Option<Option<Duration>>,
     pub coalesce: Option<crate::job::Coalesce>,

@@ -163,10 +163,6 @@ pub struct Added {
 
 /// What `update` did.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made one at a time, and taken apart at once"
-)]
 pub enum Updated {
     /// The job as it is now.
     Job(Job),

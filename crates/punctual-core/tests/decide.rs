@@ -188,7 +188,7 @@ impl World {
                 self.ask(|view, moment| Some(plan::update(view, change, moment).1));
             }
             Event::Resume => {
-                self.ask(|view, moment| Some(plan::update(view, JobChange::Resume, moment).1))
+                self.ask(|view, moment| Some(plan::update(view, JobChange::Resume, moment).1));
             }
             Event::CancelRun(which) => {
                 if let Some(run) = pick(&self.live(), which) {
@@ -207,10 +207,8 @@ impl World {
             .filter(|run| run.kind == RunKind::Scheduled && run.attempt == 1)
         {
             let last = run.scheduled_until.unwrap_or(run.scheduled_at).as_second();
-            let span: Vec<i64> = (0..)
-                .map(|n| run.scheduled_at.as_second() + n * seconds)
-                .take_while(|&at| at <= last)
-                .collect();
+            let first = run.scheduled_at.as_second();
+            let span: Vec<i64> = (first..=last).step_by(seconds as usize).collect();
             assert_eq!(
                 span.len() as u64,
                 run.count,
@@ -333,7 +331,7 @@ proptest! {
         let step = i64::from(seconds);
         let decided = world.decided(step);
         let cursor = job.state.cursor.as_second();
-        let expected: Vec<i64> = (1..).map(|n| START + n * step).take_while(|&at| at <= cursor).collect();
+        let expected: Vec<i64> = (START + step..=cursor).step_by(seconds as usize).collect();
         prop_assert_eq!(decided.keys().copied().collect::<Vec<_>>(), expected, "missed or invented");
         prop_assert!(decided.values().all(|&times| times == 1), "an occurrence was decided twice");
 

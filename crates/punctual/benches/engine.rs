@@ -124,7 +124,7 @@ async fn add_change_remove(zones: &Zones) {
 }
 
 async fn fires(zones: &Zones) {
-    const JOBS: u64 = 1_000_000;
+    const JOBS: u64 = 200_000;
     let done = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&done);
     let task = move || {

@@ -129,3 +129,9 @@ mod sqlite_store {
 
 #[cfg(feature = "sqlite")]
 pub use sqlite_store::{sqlite, sqlite_type};
+
+/// The README's example, compiled and run.
+#[cfg(all(doctest, feature = "sqlite", feature = "tokio"))]
+#[doc = include_str!("../../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

@@ -145,13 +145,13 @@ impl Slots {
         slot
     }
 
-    fn take(&mut self, slot: u32) -> Box<Entry> {
+    fn take(&mut self, slot: u32) -> Entry {
         let hash = self.hasher.hash_one(&self.get(slot).definition.id);
         if let Ok(found) = self.by_id.find_entry(hash, |&other| other == slot) {
             found.remove();
         }
         self.free.push(slot);
-        self.entries[slot as usize]
+        *self.entries[slot as usize]
             .take()
             .expect("a slot in use has an entry")
     }
@@ -318,7 +318,7 @@ impl Inner {
         }
     }
 
-    fn drop_job(&mut self, slot: u32) -> Box<Entry> {
+    fn drop_job(&mut self, slot: u32) -> Entry {
         self.reheap(slot, None);
         let entry = self.slots.take(slot);
         self.fence_floor = self.fence_floor.max(entry.state.fence());

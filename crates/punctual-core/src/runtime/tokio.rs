@@ -11,9 +11,13 @@ use crate::store::BoxFuture;
 pub struct TokioRuntime(Handle);
 
 impl TokioRuntime {
-    /// Uses this runtime.
-    pub fn new(handle: Handle) -> Self {
-        Self(handle)
+    /// Uses the runtime that this is called in.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn current() -> Self {
+        Self(Handle::current())
     }
 }
 

@@ -27,6 +27,10 @@ use crate::task::{RunContext, TaskEnd};
 const CLAIM_LIMIT: usize = 1024;
 /// The shortest sleep after a claim that left something that was due.
 const FRUITLESS_WAIT: Duration = Duration::from_millis(50);
+/// A claim of so many jobs is one of many in a row.
+const BUSY_JOBS: usize = 64;
+/// How long a busy loop lets ends of runs gather: waking for each would cost more than the runs themselves.
+const GATHER: Duration = Duration::from_micros(200);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
@@ -36,6 +40,8 @@ pub(super) struct StoreLoop {
     retry: Duration,
     /// A claim did not answer, so this node may own runs it does not know of.
     uncertain: bool,
+    /// The last claim brought many jobs, so the next look is worth more when it is not for one run at a time.
+    busy: bool,
 }
 
 /// What to do after a step.
@@ -53,6 +59,7 @@ impl StoreLoop {
             attached,
             retry: RETRY_FIRST,
             uncertain: false,
+            busy: false,
         }
     }
 
@@ -121,6 +128,9 @@ impl StoreLoop {
                 Next::Sleep(duration) => {
                     let sleep = self.shared.runtime.sleep(duration);
                     select(select(pin!(woken), changed), sleep).await;
+                    if std::mem::take(&mut self.busy) {
+                        self.shared.runtime.sleep(GATHER).await;
+                    }
                 }
             }
         }
@@ -167,6 +177,7 @@ impl StoreLoop {
         self.uncertain = false;
         *lock(&self.attached.offset) = claimed.now.duration_since(self.shared.clock.now());
         let claimed_at = claimed.now;
+        self.busy = claimed.jobs.len() >= BUSY_JOBS;
         for job in claimed.jobs {
             self.take(job, asked_at + lease);
         }

@@ -91,7 +91,7 @@ impl TokioScheduler {
     ///
     /// Outside a tokio runtime.
     pub async fn build(builder: SchedulerBuilder) -> Result<Self, Error> {
-        let runtime = crate::runtime::TokioRuntime::new(tokio::runtime::Handle::current());
+        let runtime = crate::runtime::TokioRuntime::current();
         Ok(Self(builder.build(Arc::new(runtime)).await?))
     }
 }

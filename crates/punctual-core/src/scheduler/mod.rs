@@ -393,7 +393,7 @@ impl Scheduler {
         let modified = || {
             self.0.emit(EventKind::JobModified, |event| {
                 event.alias(&attached.alias).job(id)
-            })
+            });
         };
         match self
             .0

@@ -224,7 +224,7 @@ fn a_past_date_runs_now_with_a_warning() {
         NewJob::new("note")
             .id("too-late")
             .trigger(past)
-            .misfire_grace_time(Duration::from_secs(60)),
+            .misfire_grace_time(Duration::from_mins(1)),
     );
     assert!(
         added.warnings[0].contains("skipped"),

@@ -35,7 +35,7 @@ impl Scheduler {
                 match stored {
                     StoredJob::Job(job) => jobs.push(export(&job)),
                     StoredJob::Unreadable(job) => {
-                        unreadable.push(json!({ "id": job.id, "error": job.error }))
+                        unreadable.push(json!({ "id": job.id, "error": job.error }));
                     }
                 }
             }
@@ -105,7 +105,7 @@ impl Scheduler {
                 Err(AddRefusal::Exists) => return Err(Error::Exists { id }),
                 // Its last fire has passed since it was exported: nothing is left to import.
                 Err(AddRefusal::NeverRuns) => {
-                    tracing::warn!(job = %id, "not imported: its trigger has ended")
+                    tracing::warn!(job = %id, "not imported: its trigger has ended");
                 }
             }
         }
