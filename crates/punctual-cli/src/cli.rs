@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::{
+    AddArgs, CancelArgs, JobArgs, ListArgs, ModifyArgs, PauseArgs, RunArgs, RunsArgs, StatusArgs,
+};
+use crate::next::NextArgs;
 use crate::settings::Layer;
 
 /// A job scheduler that can be trusted: server and client.
@@ -17,8 +21,32 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the scheduler with its REST API.
-    Serve(ServeArgs),
+    /// Run the scheduler with its REST API
+    Serve(Box<ServeArgs>),
+    /// Add a job
+    Add(Box<AddArgs>),
+    /// List jobs, by next run
+    List(ListArgs),
+    /// Show everything about a job
+    Show(JobArgs),
+    /// Change a job
+    Modify(Box<ModifyArgs>),
+    /// Let no run of a job start until it is resumed
+    Pause(PauseArgs),
+    /// Let a paused job run again
+    Resume(JobArgs),
+    /// Run a job now, once, beside its schedule
+    Run(RunArgs),
+    /// Remove a job; its runs stay in the ledger
+    Remove(JobArgs),
+    /// List runs, newest first
+    Runs(RunsArgs),
+    /// Ask a run to stop
+    Cancel(CancelArgs),
+    /// Show how the server does
+    Status(StatusArgs),
+    /// Show when a trigger would fire; needs no server
+    Next(Box<NextArgs>),
 }
 
 /// Settings of the server. Each may also be given as PUNCTUAL_<NAME> or in punctual.toml.

@@ -1,13 +1,19 @@
 //! The `punctual` command: server and client. `docs/cli.md` describes it.
 
 mod cli;
+mod client;
+mod commands;
 mod duration;
 mod exit;
+mod next;
 mod output;
 mod serve;
 mod settings;
+mod show;
 mod signals;
+mod table;
 mod token;
+mod trigger_flags;
 
 use std::process::ExitCode;
 
@@ -31,7 +37,30 @@ fn run(command: Command) -> Outcome {
             let settings = settings::resolve(&args.layer(), variables(), args.config.as_deref())?;
             serve::run(&settings)
         }
+        Command::Next(args) => next::run(&args),
+        Command::Add(args) => ask(commands::add(&args)),
+        Command::List(args) => ask(commands::list(&args)),
+        Command::Show(args) => ask(commands::show(&args)),
+        Command::Modify(args) => ask(commands::modify(&args)),
+        Command::Pause(args) => ask(commands::pause(&args)),
+        Command::Resume(args) => ask(commands::resume(&args)),
+        Command::Run(args) => ask(commands::run(&args)),
+        Command::Remove(args) => ask(commands::remove(&args)),
+        Command::Runs(args) => ask(commands::runs(&args)),
+        Command::Cancel(args) => ask(commands::cancel(&args)),
+        Command::Status(args) => ask(commands::status(&args)),
     }
+}
+
+/// Waits for a server.
+fn ask(answer: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            exit::Failure::plain(format!("no event loop could be started: {error}"))
+        })?;
+    runtime.block_on(answer)
 }
 
 fn variables() -> impl Iterator<Item = (String, String)> {

@@ -12,8 +12,6 @@ use crate::exit::{Code, Failure, Outcome};
 
 /// The file that is read where it exists and none is named.
 pub(crate) const DEFAULT_FILE: &str = "punctual.toml";
-/// The store where none is named.
-pub(crate) const DEFAULT_STORE: &str = "sqlite:punctual.db";
 /// The address where none is named.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:8377";
 const LEASE_MIN: Duration = Duration::from_secs(2);

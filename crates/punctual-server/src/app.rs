@@ -79,7 +79,7 @@ pub(crate) struct App {
 /// use punctual_server::{Auth, ServerOptions, router};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-/// let runtime = TokioRuntime::new(tokio::runtime::Handle::current());
+/// let runtime = TokioRuntime::current();
 /// let scheduler = Scheduler::builder().build(std::sync::Arc::new(runtime)).await?;
 /// let app: axum::Router = router(scheduler, ServerOptions::new(Auth::Open));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

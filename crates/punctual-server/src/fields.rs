@@ -12,7 +12,6 @@ use crate::problem::{Answer, Problem};
 #[derive(Debug)]
 pub(crate) struct Fields {
     rest: Map<String, Value>,
-    read: Vec<&'static str>,
 }
 
 /// What a value is, for people.
@@ -35,10 +34,7 @@ impl Fields {
     /// The fields of a request's body.
     pub(crate) fn new(body: Value) -> Answer<Self> {
         match body {
-            Value::Object(rest) => Ok(Self {
-                rest,
-                read: Vec::new(),
-            }),
+            Value::Object(rest) => Ok(Self { rest }),
             other => Err(Problem::new(
                 axum::http::StatusCode::UNPROCESSABLE_ENTITY,
                 format!("the body is {}; it takes an object", what(&other)),
@@ -47,8 +43,7 @@ impl Fields {
     }
 
     /// A field as it is; `null` is a value.
-    pub(crate) fn take(&mut self, key: &'static str) -> Option<Value> {
-        self.read.push(key);
+    pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
         self.rest.remove(key)
     }
 
@@ -57,11 +52,11 @@ impl Fields {
         self.rest.get(key).is_some_and(|value| !value.is_null())
     }
 
-    fn present(&mut self, key: &'static str) -> Option<Value> {
+    fn present(&mut self, key: &str) -> Option<Value> {
         self.take(key).filter(|value| !value.is_null())
     }
 
-    pub(crate) fn text(&mut self, key: &'static str) -> Answer<Option<String>> {
+    pub(crate) fn text(&mut self, key: &str) -> Answer<Option<String>> {
         match self.present(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -69,7 +64,7 @@ impl Fields {
         }
     }
 
-    pub(crate) fn flag(&mut self, key: &'static str) -> Answer<Option<bool>> {
+    pub(crate) fn flag(&mut self, key: &str) -> Answer<Option<bool>> {
         match self.present(key) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(flag)),
@@ -77,7 +72,7 @@ impl Fields {
         }
     }
 
-    pub(crate) fn list(&mut self, key: &'static str) -> Answer<Option<Vec<Value>>> {
+    pub(crate) fn list(&mut self, key: &str) -> Answer<Option<Vec<Value>>> {
         match self.present(key) {
             None => Ok(None),
             Some(Value::Array(list)) => Ok(Some(list)),
@@ -85,7 +80,7 @@ impl Fields {
         }
     }
 
-    pub(crate) fn object(&mut self, key: &'static str) -> Answer<Option<Map<String, Value>>> {
+    pub(crate) fn object(&mut self, key: &str) -> Answer<Option<Map<String, Value>>> {
         match self.present(key) {
             None => Ok(None),
             Some(Value::Object(map)) => Ok(Some(map)),
@@ -93,7 +88,7 @@ impl Fields {
         }
     }
 
-    pub(crate) fn texts(&mut self, key: &'static str) -> Answer<Option<Vec<String>>> {
+    pub(crate) fn texts(&mut self, key: &str) -> Answer<Option<Vec<String>>> {
         let Some(list) = self.list(key)? else {
             return Ok(None);
         };
@@ -105,7 +100,7 @@ impl Fields {
     }
 
     /// A whole number of at least 1.
-    pub(crate) fn count(&mut self, key: &'static str) -> Answer<Option<u32>> {
+    pub(crate) fn count(&mut self, key: &str) -> Answer<Option<u32>> {
         let wanted = format!("a whole number from 1 to {}", u32::MAX);
         match self.present(key) {
             None => Ok(None),
@@ -120,7 +115,7 @@ impl Fields {
     }
 
     /// A whole number from 0.
-    pub(crate) fn whole(&mut self, key: &'static str, max: u64) -> Answer<Option<u64>> {
+    pub(crate) fn whole(&mut self, key: &str, max: u64) -> Answer<Option<u64>> {
         let wanted = format!("a whole number from 0 to {max}");
         match self.present(key) {
             None => Ok(None),
@@ -138,7 +133,7 @@ impl Fields {
         clippy::option_option,
         reason = "absent, and present as nothing, are two things"
     )]
-    pub(crate) fn seconds(&mut self, key: &'static str) -> Answer<Option<Option<Duration>>> {
+    pub(crate) fn seconds(&mut self, key: &str) -> Answer<Option<Option<Duration>>> {
         let wanted = format!("a number of seconds from 0 to {}, or null", seconds::MAX);
         match self.take(key) {
             None => Ok(None),
@@ -153,7 +148,7 @@ impl Fields {
     }
 
     /// One of a few words.
-    pub(crate) fn word<T>(&mut self, key: &'static str, words: &[(&str, T)]) -> Answer<Option<T>>
+    pub(crate) fn word<T>(&mut self, key: &str, words: &[(&str, T)]) -> Answer<Option<T>>
     where
         T: Copy,
     {
@@ -171,21 +166,17 @@ impl Fields {
         }
     }
 
-    /// Refuses what was not read, with the nearest name that was.
-    pub(crate) fn end(self, read_only: &[&str]) -> Answer<()> {
-        let Some(key) = self.rest.keys().next() else {
+    /// Refuses the first field that is not known, with the nearest name that is.
+    pub(crate) fn only(&self, known: &[&str], read_only: &[&str]) -> Answer<()> {
+        let Some(key) = self.rest.keys().find(|key| !known.contains(&key.as_str())) else {
             return Ok(());
         };
         if read_only.contains(&key.as_str()) {
             return Err(Problem::invalid(key, "is set by the server; leave it out"));
         }
-        let known = self.read.iter().copied();
-        let message = match nearest(key, known.clone()).first() {
+        let message = match nearest(key, known.iter().copied()).first() {
             Some(guess) => format!("unknown field; did you mean {guess:?}?"),
-            None => format!(
-                "unknown field; these are known: {}",
-                known.collect::<Vec<_>>().join(", ")
-            ),
+            None => format!("unknown field; these are known: {}", known.join(", ")),
         };
         Err(Problem::invalid(key, message))
     }

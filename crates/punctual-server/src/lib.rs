@@ -5,6 +5,7 @@
 
 mod app;
 mod auth;
+pub mod client;
 mod fields;
 mod guard;
 mod handlers;
@@ -22,3 +23,4 @@ pub use self::auth::{Auth, TOKENS_NAMESPACE, Tokens};
 pub use self::guard::Hosts;
 pub use self::percent::encode;
 pub use self::secret::{Secret, WeakSecret};
+pub use self::wire::trigger::read_trigger;

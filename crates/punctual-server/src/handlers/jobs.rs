@@ -200,6 +200,7 @@ pub(super) async fn remove(app: &App, id: &str) -> Answer {
 
 fn pause_request(app: &App, asked: &Asked<'_>) -> Answer<PauseRequest> {
     let mut fields = Fields::new(asked.json_or_nothing()?)?;
+    fields.only(&["by", "note", "until"], &[])?;
     let zones = app.scheduler.zones();
     let until = fields.text("until")?;
     let until = until.map(|text| trigger::moment("until", &text, zones.default_zone(), zones));
@@ -209,7 +210,6 @@ fn pause_request(app: &App, asked: &Asked<'_>) -> Answer<PauseRequest> {
         note: fields.text("note")?,
         until,
     };
-    fields.end(&[])?;
     Ok(request)
 }
 

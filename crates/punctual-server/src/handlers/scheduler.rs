@@ -60,8 +60,8 @@ pub(super) fn start(app: &App) -> Answer {
 /// With `{"wait": false}` answers at once; the runs still end as they would.
 pub(super) async fn shutdown(app: &App, asked: &Asked<'_>) -> Answer {
     let mut fields = Fields::new(asked.json_or_nothing()?)?;
+    fields.only(&["wait"], &[])?;
     let wait = fields.flag("wait")?.unwrap_or(true);
-    fields.end(&[])?;
     if !app.scheduler.is_running() {
         return Err(Error::NotRunning.into());
     }

@@ -13,6 +13,7 @@ const FIRES_MAX: u64 = 1000;
 
 pub(super) fn next(app: &App, asked: &Asked<'_>) -> Answer {
     let mut fields = Fields::new(asked.json()?)?;
+    fields.only(&[&["trigger", "now", "n"], trigger::KEYS].concat(), &[])?;
     let zones = app.scheduler.zones();
     let given = trigger::take(&mut fields)?;
     let Some(given) = given else {
@@ -24,7 +25,6 @@ pub(super) fn next(app: &App, asked: &Asked<'_>) -> Answer {
         None => app.scheduler.now(),
     };
     let n = fields.whole("n", FIRES_MAX)?.unwrap_or(5);
-    fields.end(&[])?;
     let trigger = given
         .resolve(now, zones.default_zone(), zones.db())
         .map_err(|error| Problem::from(punctual_core::scheduler::Error::from(error)))?;

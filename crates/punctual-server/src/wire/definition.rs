@@ -26,6 +26,29 @@ const READ_ONLY: &[&str] = &[
     "run",
     "stored",
 ];
+/// Fields of adding and changing alike, beside those of the trigger.
+const COMMON: &[&str] = &[
+    "id",
+    "name",
+    "func",
+    "task",
+    "args",
+    "kwargs",
+    "trigger",
+    "executor",
+    "tags",
+    "max_instances",
+    "coalesce",
+    "misfire_grace_time",
+    "overlap",
+    "retry",
+    "timeout",
+    "on_crash",
+    "next_run_time",
+    "allow_unknown_task",
+];
+/// Fields of adding alone.
+const ADDING: &[&str] = &["jobstore", "replace_existing", "paused"];
 
 /// When a job runs next, where the request says so.
 #[derive(Debug)]
@@ -189,12 +212,13 @@ macro_rules! apply {
 /// Reads the body of `POST /jobs`.
 pub(crate) fn new_job(body: Value, zones: &Zones) -> Answer<NewJob> {
     let mut fields = Fields::new(body)?;
+    let known = [COMMON, ADDING, trigger::KEYS].concat();
+    fields.only(&known, &[READ_ONLY, &["revision"]].concat())?;
     let common = common(&mut fields, zones)?;
     let id = fields.text("id")?;
     let job_store = fields.text("jobstore")?;
     let replace = fields.flag("replace_existing")?.unwrap_or(false);
     let paused = fields.flag("paused")?.unwrap_or(false);
-    fields.end(&[READ_ONLY, &["revision"]].concat())?;
     let Some(task) = common.task else {
         return Err(Problem::invalid(
             "func",
@@ -237,6 +261,8 @@ pub(crate) struct Change {
 /// Reads the body of `PATCH /jobs/{id}`.
 pub(crate) fn update(body: Value, id: &str, zones: &Zones) -> Answer<Change> {
     let mut fields = Fields::new(body)?;
+    let known = [COMMON, &["revision"], trigger::KEYS].concat();
+    fields.only(&known, &[READ_ONLY, ADDING].concat())?;
     if !fields.has("trigger")
         && let Some(key) = trigger::KEYS.iter().find(|key| fields.has(key))
     {
@@ -249,7 +275,6 @@ pub(crate) fn update(body: Value, id: &str, zones: &Zones) -> Answer<Change> {
         return Err(Problem::invalid("id", message));
     }
     let revision = fields.whole("revision", u64::MAX)?;
-    fields.end(&[READ_ONLY, &["jobstore", "paused", "replace_existing"]].concat())?;
     let mut update = JobUpdate::new();
     apply!(common, update);
     if let Some(task) = common.task {

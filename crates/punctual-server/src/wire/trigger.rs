@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use punctual_core::zones::Zones;
-use punctual_trigger::Trigger;
+use punctual_trigger::{Trigger, TriggerError};
 use serde_json::{Map, Number, Value};
 
 use crate::fields::{Fields, what};
@@ -95,10 +95,14 @@ fn with_kind(mut map: Map<String, Value>, kind: &str) -> Map<String, Value> {
     map
 }
 
-fn read(mut map: Map<String, Value>, path: &str) -> Answer<Trigger> {
+/// Reads a trigger's wire form as the API does: dates may go without seconds (`2099-01-01 10:00`).
+pub fn read_trigger(mut map: Map<String, Value>) -> Result<Trigger, TriggerError> {
     lenient_dates(&mut map, 0);
-    let trigger = Trigger::from_json(&Value::Object(map));
-    trigger.map_err(|error| match error.field() {
+    Trigger::from_json(&Value::Object(map))
+}
+
+fn read(map: Map<String, Value>, path: &str) -> Answer<Trigger> {
+    read_trigger(map).map_err(|error| match error.field() {
         Some("type") => Problem::invalid("trigger", error.message()),
         Some(field) => Problem::invalid(format!("{path}{field}"), error.message()),
         None => Problem::invalid("trigger", error.message()),
