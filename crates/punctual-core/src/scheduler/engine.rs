@@ -15,7 +15,7 @@ use super::{heartbeat, zone_data};
 use crate::cancel::CancelToken;
 use crate::clock::{later, until};
 use crate::event::EventKind;
-use crate::executor::Work;
+use crate::executor::{Executor, Work};
 use crate::id::RunId;
 use crate::job::{JobDefinition, OnCrash};
 use crate::plan::Finish;
@@ -29,8 +29,6 @@ const CLAIM_LIMIT: usize = 1024;
 const FRUITLESS_WAIT: Duration = Duration::from_millis(50);
 /// A claim of so many jobs is one of many in a row.
 const BUSY_JOBS: usize = 64;
-/// How long a busy loop lets ends of runs gather: waking for each would cost more than the runs themselves.
-const GATHER: Duration = Duration::from_micros(200);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
@@ -129,7 +127,7 @@ impl StoreLoop {
                     let sleep = self.shared.runtime.sleep(duration);
                     select(select(pin!(woken), changed), sleep).await;
                     if std::mem::take(&mut self.busy) {
-                        self.shared.runtime.sleep(GATHER).await;
+                        yield_now().await;
                     }
                 }
             }
@@ -178,9 +176,11 @@ impl StoreLoop {
         *lock(&self.attached.offset) = claimed.now.duration_since(self.shared.clock.now());
         let claimed_at = claimed.now;
         self.busy = claimed.jobs.len() >= BUSY_JOBS;
-        for job in claimed.jobs {
-            self.take(job, asked_at + lease);
-        }
+        let taken = claimed
+            .jobs
+            .into_iter()
+            .flat_map(|job| self.take(job, asked_at + lease));
+        hand_over(taken);
         if claimed.more {
             return Ok(Next::Again);
         }
@@ -220,7 +220,8 @@ impl StoreLoop {
         now.checked_add(*lock(&self.attached.offset)).unwrap_or(now)
     }
 
-    fn take(&self, job: ClaimedJob, lease_end: Duration) {
+    /// Notes what a claim decided about a job, and makes its runs ready.
+    fn take(&self, job: ClaimedJob, lease_end: Duration) -> Vec<(Arc<dyn Executor>, Work)> {
         let ClaimedJob {
             definition,
             started,
@@ -242,12 +243,14 @@ impl StoreLoop {
         for id in cancelled {
             stop(&self.shared, &self.attached, id, Stop::Requested);
         }
-        for run in started {
-            self.dispatch(run, Arc::clone(&definition), lease_end);
-        }
+        let taken = started
+            .into_iter()
+            .filter_map(|run| self.dispatch(run, Arc::clone(&definition), lease_end))
+            .collect();
         if removed {
             self.emit_removed(&definition);
         }
+        taken
     }
 
     fn emit_removed(&self, definition: &JobDefinition) {
@@ -257,7 +260,13 @@ impl StoreLoop {
         });
     }
 
-    fn dispatch(&self, run: Run, definition: Arc<JobDefinition>, lease_end: Duration) {
+    /// Makes a claimed run ready for its executor, or gives it back.
+    fn dispatch(
+        &self,
+        run: Run,
+        definition: Arc<JobDefinition>,
+        lease_end: Duration,
+    ) -> Option<(Arc<dyn Executor>, Work)> {
         let Self {
             shared, attached, ..
         } = self;
@@ -274,7 +283,7 @@ impl StoreLoop {
             };
             lock(&attached.reports).push((back, Arc::new(run)));
             attached.wake.notify(usize::MAX);
-            return;
+            return None;
         };
         let run = Arc::new(run);
         let cancel = CancelToken::new();
@@ -296,13 +305,14 @@ impl StoreLoop {
             watch_timeout(shared, attached, run.id, timeout);
         }
         let (shared, attached, id) = (Arc::clone(shared), Arc::clone(attached), run.id);
-        executor.submit(Work {
+        let work = Work {
             context,
             done: Box::new(move |end| {
                 ended(&shared, &attached, id, Some(end));
                 drop(place);
             }),
-        });
+        };
+        Some((executor, work))
     }
 
     /// Writes the ends of runs to the ledger.
@@ -441,6 +451,24 @@ fn recovered(shared: &Shared, attached: &Attached) {
         shared.emit(EventKind::JobStoreRecovered, |event| {
             event.alias(&attached.alias)
         });
+    }
+}
+
+/// Gives runs to their executors, in order, as many at once as follow each other on one.
+fn hand_over(taken: impl Iterator<Item = (Arc<dyn Executor>, Work)>) {
+    let mut batch: Option<(Arc<dyn Executor>, Vec<Work>)> = None;
+    for (executor, work) in taken {
+        match &mut batch {
+            Some((same, batch)) if Arc::ptr_eq(same, &executor) => batch.push(work),
+            _ => {
+                if let Some((executor, batch)) = batch.replace((executor, vec![work])) {
+                    executor.submit_many(batch);
+                }
+            }
+        }
+    }
+    if let Some((executor, batch)) = batch {
+        executor.submit_many(batch);
     }
 }
 
