@@ -598,8 +598,9 @@ fn modify(definition: &mut JobDefinition, draft: &mut Draft<'_>, patch: JobPatch
     if let Some(ready) = trigger.filter(|ready| !same_trigger(definition, ready)) {
         set_trigger(definition, ready);
         let start = start_cursor(definition, now);
-        if start < decided && definition.trigger.kind() == "date" {
-            // It is to run at a moment that may be decided already: in another life.
+        if start < decided && (definition.trigger.kind() == "date" || decided > now) {
+            // It is to run at moments that may be decided already, for a date may lie in the past, and a wall clock
+            // may have been set back: in another life.
             draft.state.key = JobKey::random();
             draft.state.cursor = start;
         } else {
@@ -616,15 +617,23 @@ fn modify(definition: &mut JobDefinition, draft: &mut Draft<'_>, patch: JobPatch
     }
 }
 
-/// No later moment of this life is decided. The cursor alone may lie in the future, where somebody set the next run.
+/// No later moment of this life is decided. Where somebody set the next run the cursor lies right before it, but the
+/// moments that it passes over are not decided.
 fn decided_until(state: &JobState, now: Timestamp) -> Timestamp {
-    state.cursor.min(now)
+    if state.extra.is_some_and(|extra| extra > state.cursor) {
+        state.cursor.min(now)
+    } else {
+        state.cursor
+    }
 }
 
-/// Puts an extra run before the trigger's. A moment that may be decided already means as soon as possible: nothing is
-/// decided twice.
+/// Puts an extra run before the trigger's. A moment that may be decided already means as soon as possible, and, where
+/// the wall clock was set back behind what is decided, another life: nothing is decided twice.
 fn run_next_at(state: &mut JobState, at: Timestamp, decided: Timestamp, now: Timestamp) {
     let at = if at > decided {
+        at
+    } else if decided > now {
+        state.key = JobKey::random();
         at
     } else {
         now.max(later(decided, MICRO))

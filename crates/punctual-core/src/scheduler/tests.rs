@@ -898,3 +898,19 @@ fn blocking_scheduler_returns_when_a_job_shuts_it_down() {
     scheduler.start(StartMode::Running).unwrap();
     assert!(!scheduler.scheduler().is_running());
 }
+
+#[test]
+fn after_a_clock_step_back_an_edit_takes_effect_at_once() {
+    let bench = Bench::started();
+    bench.add(NewJob::new("note").id("job").trigger(every(10)));
+    bench.advance(25);
+    bench
+        .sim
+        .clock()
+        .step_wall("2025-12-31T23:00:00Z".parse().unwrap());
+    let changed = bench.run(|s| async move { s.reschedule_job(&id("job"), every(7)).await });
+    let next = changed.unwrap().unwrap().next_run_time().unwrap();
+    assert_eq!(next.to_string(), "2025-12-31T23:00:07Z");
+    bench.advance(7);
+    assert_eq!(bench.called(), [10, 20, -3593]);
+}
