@@ -65,6 +65,26 @@ fn seconds(flag: &str, text: &str) -> Outcome<Value> {
     Ok(json!(duration.as_secs_f64()))
 }
 
+/// The units of an interval, as large as they go: `90s` is a minute and 30 seconds.
+fn interval(text: &str) -> Outcome<Map<String, Value>> {
+    let whole = duration::parse(text).map_err(|error| usage("--every", error))?;
+    let mut map = Map::new();
+    let mut left = whole.as_secs();
+    for (unit, length) in [("days", 86_400), ("hours", 3600), ("minutes", 60)] {
+        if left >= length {
+            map.insert(unit.to_owned(), (left / length).into());
+            left %= length;
+        }
+    }
+    if whole.subsec_micros() > 0 {
+        let fraction = f64::from(whole.subsec_micros()) / 1e6;
+        map.insert("seconds".to_owned(), json!(left as f64 + fraction));
+    } else if left > 0 || map.is_empty() {
+        map.insert("seconds".to_owned(), left.into());
+    }
+    Ok(map)
+}
+
 /// `day=last fri hour=3` as fields: what has no `=` goes on with the field before it.
 fn cron_fields(text: &str) -> Outcome<Map<String, Value>> {
     let mut fields: Vec<(String, String)> = Vec::new();
@@ -146,7 +166,7 @@ impl TriggerFlags {
             map.insert("expr".to_owned(), expr.as_str().into());
             "crontab"
         } else if let Some(every) = &self.every {
-            map.insert("seconds".to_owned(), seconds("--every", every)?);
+            map = interval(every)?;
             "interval"
         } else if let Some(at) = &self.at {
             map.insert("run_date".to_owned(), at.as_str().into());
@@ -192,6 +212,15 @@ pub(crate) fn refused(error: &TriggerError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn intervals_are_in_large_units() {
+        let read = |text| Value::Object(interval(text).unwrap());
+        assert_eq!(read("90s"), json!({"minutes": 1, "seconds": 30}));
+        assert_eq!(read("1.5"), json!({"seconds": 1.5}));
+        assert_eq!(read("25h"), json!({"days": 1, "hours": 1}));
+        assert_eq!(read("0"), json!({"seconds": 0}));
+    }
 
     #[test]
     fn cron_fields_may_hold_spaces() {

@@ -54,6 +54,7 @@ async fn located(app: &App, found: &[Located]) -> Vec<Value> {
             let around = Surroundings {
                 job_store: &located.job_store,
                 tasks: &tasks,
+                zones: app.scheduler.zones(),
             };
             job::stored(&located.job, &around)
         })

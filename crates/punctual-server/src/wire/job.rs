@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use punctual_core::document::seconds;
 use punctual_core::job::{Coalesce, Job, Phase, StoredJob, UnreadableJob};
+use punctual_core::zones::Zones;
 use serde_json::{Map, Value, json};
 
 use super::{iso, trigger, utc};
@@ -15,6 +16,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) job_store: &'a str,
     /// The tasks that some live node has.
     pub(crate) tasks: &'a BTreeSet<String>,
+    /// Where the offsets of dates come from.
+    pub(crate) zones: &'a Zones,
 }
 
 /// A job, readable or not.
@@ -45,7 +48,7 @@ pub(crate) fn readable(job: &Job, around: &Surroundings<'_>) -> Value {
     let Job { definition, state } = job;
     let policy = &definition.policy;
     let zoned = |time| iso(&definition.schedule.0.zoned(time));
-    let mut map: Map<String, Value> = trigger::inline(&definition.trigger);
+    let mut map: Map<String, Value> = trigger::inline(&definition.trigger, around.zones);
     let own = json!({
         "id": definition.id.as_str(),
         "name": definition.name(),

@@ -5,6 +5,7 @@ use punctual_core::zones::Zones;
 use punctual_trigger::{Trigger, TriggerError};
 use serde_json::{Map, Number, Value};
 
+use super::iso;
 use crate::fields::{Fields, what};
 use crate::problem::{Answer, Problem};
 
@@ -159,8 +160,8 @@ pub(crate) fn moment(field: &str, text: &str, zone: &str, zones: &Zones) -> Answ
         .ok_or_else(|| wrong("lies beyond the times that can be kept"))
 }
 
-/// The fields of a trigger, inline: `trigger` is its type.
-pub(crate) fn inline(trigger: &Trigger) -> Map<String, Value> {
+/// The fields of a trigger, inline: `trigger` is its type, and dates have their offset.
+pub(crate) fn inline(trigger: &Trigger, zones: &Zones) -> Map<String, Value> {
     let Value::Object(mut map) = trigger.to_json() else {
         return Map::new();
     };
@@ -168,8 +169,27 @@ pub(crate) fn inline(trigger: &Trigger) -> Map<String, Value> {
     if trigger.kind() == "interval" {
         normalise(&mut map);
     }
+    // The start of a calendar interval is a day, which has no offset.
+    if trigger.kind() != "calendarinterval" {
+        for key in DATES {
+            if let Some(Value::String(text)) = map.get_mut(*key) {
+                *text = with_offset(text, trigger, zones);
+            }
+        }
+    }
     map.insert("trigger".to_owned(), trigger.kind().into());
     map
+}
+
+fn with_offset(text: &str, trigger: &Trigger, zones: &Zones) -> String {
+    let name = trigger.timezone().unwrap_or(zones.default_zone());
+    let has_offset = text
+        .get(19..)
+        .is_some_and(|rest| rest.contains(['+', '-', 'Z']));
+    match (moment("", text, name, zones), zones.zone(name)) {
+        (Ok(moment), Ok(zone)) if !has_offset => iso(&moment.to_zoned(zone)),
+        _ => text.to_owned(),
+    }
 }
 
 /// Units as Flask-APScheduler shows them: 90 minutes are 1 hour and 30 minutes.
@@ -230,7 +250,10 @@ mod tests {
 
     #[test]
     fn intervals_are_shown_in_the_largest_units() {
-        let shown = |value: Value| Value::Object(inline(&Trigger::from_json(&value).unwrap()));
+        let shown = |value: Value| {
+            let trigger = Trigger::from_json(&value).unwrap();
+            Value::Object(inline(&trigger, &Zones::system()))
+        };
         assert_eq!(
             shown(json!({"type": "interval", "minutes": 90})),
             json!({"trigger": "interval", "hours": 1, "minutes": 30})
