@@ -148,7 +148,7 @@ impl From<TriggerError> for Error {
         let field = error
             .field()
             .map_or_else(|| "trigger".to_owned(), |field| format!("trigger.{field}"));
-        Self::invalid(field, error.to_string())
+        Self::invalid(field, error.message())
     }
 }
 
