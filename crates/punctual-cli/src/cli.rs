@@ -1,4 +1,5 @@
 //! The command line.
+#![expect(clippy::doc_markdown, reason = "help texts are read as they are")]
 
 use std::path::PathBuf;
 

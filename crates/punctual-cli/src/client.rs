@@ -1,4 +1,5 @@
 //! Talking to a server.
+#![expect(clippy::doc_markdown, reason = "help texts are read as they are")]
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -41,7 +42,11 @@ impl Client {
     /// Finds server and token.
     pub(crate) fn new(flags: &ServerFlags) -> Outcome<Self> {
         let default = format!("http://{}", settings::DEFAULT_LISTEN);
-        let server = flags.server.as_deref().unwrap_or(&default);
+        let server = flags
+            .server
+            .as_deref()
+            .filter(|server| !server.is_empty())
+            .unwrap_or(&default);
         let trimmed = server.trim_end_matches('/');
         let target =
             Target::parse(trimmed).map_err(|error| Failure::usage(format!("--server: {error}")))?;

@@ -1,4 +1,5 @@
 //! The client commands, each one or two requests.
+#![expect(clippy::doc_markdown, reason = "help texts are read as they are")]
 
 use std::time::Duration;
 

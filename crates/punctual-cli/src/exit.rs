@@ -52,7 +52,7 @@ impl Failure {
     }
 
     /// stdout does not take more. A reader that has read enough is no failure.
-    pub(crate) fn output(error: io::Error) -> Self {
+    pub(crate) fn output(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self {
                 code: None,

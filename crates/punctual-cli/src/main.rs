@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod duration;
 mod exit;
+mod log;
 mod next;
 mod output;
 mod serve;
@@ -18,7 +19,6 @@ mod trigger_flags;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use self::cli::{Cli, Command};
 use self::exit::Outcome;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Outcome {
     match command {
         Command::Serve(args) => {
-            log_to_stderr();
+            log::to_stderr();
             let settings = settings::resolve(&args.layer(), variables(), args.config.as_deref())?;
             serve::run(&settings)
         }
@@ -67,14 +67,4 @@ fn variables() -> impl Iterator<Item = (String, String)> {
     // What is not UTF-8 is none of ours.
     std::env::vars_os()
         .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
-}
-
-/// Logs go to stderr, as much of them as `PUNCTUAL_LOG` or `RUST_LOG` say; `info` unless told otherwise.
-fn log_to_stderr() {
-    let said = std::env::var("PUNCTUAL_LOG").or_else(|_| std::env::var("RUST_LOG"));
-    let filter = EnvFilter::new(said.unwrap_or_else(|_| "info".to_owned()));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
 }

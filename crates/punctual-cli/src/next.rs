@@ -116,15 +116,15 @@ fn answer_lines(input: impl Read, out: impl Write, zones: &TimeZoneDatabase) -> 
             .read_until(b'\n', &mut line)
             .map_err(|error| Failure::plain(format!("stdin cannot be read: {error}")))?;
         if read == 0 {
-            return out.flush().map_err(Failure::output);
+            return out.flush().map_err(|error| Failure::output(&error));
         }
         let answer = match std::str::from_utf8(&line) {
             Ok(text) => jsonl::answer(text.trim_end_matches(['\n', '\r']), zones),
             Err(_) => json!({ "id": Value::Null, "error": "not UTF-8" }).to_string(),
         };
-        writeln!(out, "{answer}").map_err(Failure::output)?;
+        writeln!(out, "{answer}").map_err(|error| Failure::output(&error))?;
         if input.buffer().is_empty() {
-            out.flush().map_err(Failure::output)?;
+            out.flush().map_err(|error| Failure::output(&error))?;
         }
     }
 }

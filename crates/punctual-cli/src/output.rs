@@ -14,8 +14,8 @@ use crate::exit::{Failure, Outcome};
 /// Where nobody reads it. A pipe that was closed (`| head`) is no failure to speak of; see [`Failure::broken_pipe`].
 pub(crate) fn line(text: impl Display) -> Outcome {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}").map_err(Failure::output)?;
-    out.flush().map_err(Failure::output)
+    writeln!(out, "{text}").map_err(|error| Failure::output(&error))?;
+    out.flush().map_err(|error| Failure::output(&error))
 }
 
 /// Writes a JSON value to stdout, readable.

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::exit::{Failure, Outcome};
 use crate::settings::{Settings, Store};
-use crate::{output, signals, token};
+use crate::{log, output, signals, token};
 
 /// How long connections may go on once the work has ended.
 const HANGUP: Duration = Duration::from_secs(2);
@@ -66,6 +66,8 @@ async fn serve(settings: &Settings) -> Outcome {
         .local_addr()
         .map_err(|error| Failure::plain(format!("the address is unknown: {error}")))?;
     let scheduler = build(settings, zones, Arc::clone(&store)).await?;
+
+    log::events(&scheduler);
 
     let mut token_file = TokenFile(None);
     let tokens = match &given {

@@ -1,5 +1,7 @@
 //! Triggers as flags.
 
+use std::fmt::Write;
+
 use clap::Args;
 use punctual_server::read_trigger;
 use punctual_trigger::TriggerError;
@@ -204,7 +206,7 @@ pub(crate) fn refused(error: &TriggerError) -> Failure {
     {
         let pad = " ".repeat(before.chars().count());
         let carets = "^".repeat(inside.chars().count().max(1));
-        text.push_str(&format!("\n  {value}\n  {pad}{carets}"));
+        let _ = write!(text, "\n  {value}\n  {pad}{carets}");
     }
     Failure::new(Code::Invalid, text)
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document, from one table of endpoints.
+//! The `OpenAPI` document, from one table of endpoints.
 
 use serde_json::{Map, Value, json};
 

@@ -129,6 +129,6 @@ pub(crate) fn ok(body: &Value) -> Response {
 }
 
 /// A list with its continuation.
-pub(crate) fn page(items: Vec<Value>, next_cursor: Option<String>) -> Response {
+pub(crate) fn page(items: &[Value], next_cursor: Option<&str>) -> Response {
     ok(&json!({ "items": items, "next_cursor": next_cursor }))
 }

@@ -1,6 +1,7 @@
 //! Jobs.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -122,10 +123,10 @@ fn next_link(app: &App, query: &Query, limit: usize, cursor: &str) -> HeaderValu
     let mut link = format!("<{}/jobs?limit={limit}", app.options.prefix);
     for key in ["text", "tag", "paused", "task"] {
         for value in query.all(key) {
-            link.push_str(&format!("&{key}={}", encode(&value)));
+            let _ = write!(link, "&{key}={}", encode(&value));
         }
     }
-    link.push_str(&format!("&cursor={}>; rel=\"next\"", encode(cursor)));
+    let _ = write!(link, "&cursor={}>; rel=\"next\"", encode(cursor));
     HeaderValue::from_str(&link).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn of_job(app: &App, id: &str, asked: &Asked<'_>) -> Answer {
             return Err(Problem::not_found(format!("Job {id} not found")));
         }
     }
-    Ok(page(found.0, found.1))
+    Ok(page(&found.0, found.1.as_deref()))
 }
 
 async fn ever_ran(app: &App, id: &JobId) -> Answer<bool> {
@@ -51,7 +51,7 @@ pub(super) async fn list(app: &App, asked: &Asked<'_>) -> Answer {
     let query = Query::read(asked.uri, FILTERS)?;
     let id = query.parsed("job_id", "the id of a job", |text| JobId::new(text).ok())?;
     let (items, next_cursor) = newest(app, &query, id).await?;
-    Ok(page(items, next_cursor))
+    Ok(page(&items, next_cursor.as_deref()))
 }
 
 async fn newest(

@@ -1,6 +1,6 @@
 //! Run JSON.
 
-use punctual_core::run::Run;
+use punctual_core::run::{Reason, Run};
 use serde_json::{Value, json};
 
 use super::utc;
@@ -15,7 +15,7 @@ pub(crate) fn run(run: &Run) -> Value {
         "due_at": utc(run.due_at),
         "attempt": run.attempt,
         "state": run.state().as_str(),
-        "reason": run.reason.map(|reason| reason.as_str()),
+        "reason": run.reason.map(Reason::as_str),
         "node": run.node.map(|node| node.to_string()),
         "fence": run.fence.0,
         "started_at": run.started_at.map(utc),

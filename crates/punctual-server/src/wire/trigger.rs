@@ -104,9 +104,10 @@ pub fn read_trigger(mut map: Map<String, Value>) -> Result<Trigger, TriggerError
 
 fn read(map: Map<String, Value>, path: &str) -> Answer<Trigger> {
     read_trigger(map).map_err(|error| match error.field() {
-        Some("type") => Problem::invalid("trigger", error.message()),
-        Some(field) => Problem::invalid(format!("{path}{field}"), error.message()),
-        None => Problem::invalid("trigger", error.message()),
+        Some(field) if field != "type" => {
+            Problem::invalid(format!("{path}{field}"), error.message())
+        }
+        _ => Problem::invalid("trigger", error.message()),
     })
 }
 
