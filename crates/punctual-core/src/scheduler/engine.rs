@@ -2,11 +2,13 @@
 //!
 //! Each store has a loop of its own, so that one that stalls stops nobody else's clock.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::select;
 use jiff::Timestamp;
 
@@ -64,15 +66,15 @@ impl StoreLoop {
     /// Works until the store is detached or the scheduler drained, and every run has ended.
     pub(super) async fn run(mut self) {
         if self.open().await {
-            let beat =
-                heartbeat::Heartbeat::new(Arc::clone(&self.shared), Arc::clone(&self.attached));
-            self.shared.runtime.spawn(Box::pin(beat.run()));
+            // The heartbeat lives as long as this loop does, also where it ends by a panic.
+            let life = Arc::new(());
+            let (shared, attached) = (Arc::clone(&self.shared), Arc::clone(&self.attached));
+            let beats = heartbeat::supervise(shared, attached, Arc::downgrade(&life));
+            self.shared.runtime.spawn(Box::pin(beats));
             self.work().await;
+            drop(life);
             self.close().await;
         }
-        lock(&self.attached.health).ready = false;
-        self.attached.live.store(false, Ordering::SeqCst);
-        self.attached.ended.notify(usize::MAX);
     }
 
     /// Registers the node, however long the store takes to answer; false where the scheduler stops first.
@@ -452,6 +454,27 @@ fn recovered(shared: &Shared, attached: &Attached) {
             event.alias(&attached.alias)
         });
     }
+}
+
+/// Runs the loop of a store to its end. A panic in it (a fault of the store, or ours) is said, turns the store's health
+/// red, and is followed by another loop: jobs do not silently stop.
+pub(super) async fn supervise(shared: Arc<Shared>, attached: Arc<Attached>) {
+    loop {
+        let store_loop = StoreLoop::new(Arc::clone(&shared), Arc::clone(&attached));
+        let ended = AssertUnwindSafe(store_loop.run()).catch_unwind().await;
+        lock(&attached.health).ready = false;
+        if ended.is_ok() {
+            break;
+        }
+        failed(
+            &shared,
+            &attached,
+            &StoreError::failed("the loop of the job store panicked"),
+        );
+        shared.runtime.sleep(RETRY_MAX).await;
+    }
+    attached.live.store(false, Ordering::SeqCst);
+    attached.ended.notify(usize::MAX);
 }
 
 /// Gives runs to their executors, in order, as many at once as follow each other on one.

@@ -1,9 +1,11 @@
 //! Signs of life, beside the loop: renewing leases, announcing the node, taking over from the dead, forgetting.
 
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::select;
 use serde_json::json;
 
@@ -12,7 +14,7 @@ use super::prepare::NodeRecord;
 use super::shared::{Attached, Shared, Stop, lock};
 use crate::event::EventKind;
 use crate::id::{ExecutorName, RunId, TaskName};
-use crate::store::{Expect, NODES_NAMESPACE, ReclaimScope, Renewed, StoreResult};
+use crate::store::{Expect, NODES_NAMESPACE, ReclaimScope, Renewed, StoreError, StoreResult};
 
 /// How often the ledger is pruned.
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
@@ -24,23 +26,26 @@ const FORGET_NODES_AFTER_LEASES: u32 = 20;
 pub(super) struct Heartbeat {
     shared: Arc<Shared>,
     attached: Arc<Attached>,
+    /// Ends with the loop that this beats for.
+    life: Weak<()>,
     /// Since when every renewal succeeded, by the monotonic clock.
     steady_since: Option<Duration>,
     pruned_at: Option<Duration>,
 }
 
 impl Heartbeat {
-    pub(super) fn new(shared: Arc<Shared>, attached: Arc<Attached>) -> Self {
+    fn new(shared: Arc<Shared>, attached: Arc<Attached>, life: Weak<()>) -> Self {
         Self {
             shared,
             attached,
+            life,
             steady_since: None,
             pruned_at: None,
         }
     }
 
-    pub(super) async fn run(mut self) {
-        while self.attached.live.load(Ordering::SeqCst) {
+    async fn run(mut self) {
+        while self.is_needed() {
             let began = self.shared.clock.monotonic();
             match self.beat().await {
                 Ok(()) => {
@@ -53,7 +58,7 @@ impl Heartbeat {
                 }
             }
             let ended = self.attached.ended.listen();
-            if !self.attached.live.load(Ordering::SeqCst) {
+            if !self.is_needed() {
                 return;
             }
             let alone = !self.attached.store.abilities().many_nodes;
@@ -64,6 +69,10 @@ impl Heartbeat {
             };
             select(ended, self.shared.runtime.sleep(wait)).await;
         }
+    }
+
+    fn is_needed(&self) -> bool {
+        self.life.strong_count() > 0 && self.attached.live.load(Ordering::SeqCst)
     }
 
     async fn beat(&mut self) -> StoreResult<()> {
@@ -144,6 +153,22 @@ impl Heartbeat {
         for id in expired {
             stop(&self.shared, &self.attached, id, Stop::Lost);
         }
+    }
+}
+
+/// Beats until the loop ends; a panic (a fault of the store, or ours) is followed by more beats.
+pub(super) async fn supervise(shared: Arc<Shared>, attached: Arc<Attached>, life: Weak<()>) {
+    loop {
+        let beats = Heartbeat::new(Arc::clone(&shared), Arc::clone(&attached), life.clone());
+        if AssertUnwindSafe(beats.run()).catch_unwind().await.is_ok() {
+            return;
+        }
+        failed(
+            &shared,
+            &attached,
+            &StoreError::failed("the heartbeat of the job store panicked"),
+        );
+        shared.runtime.sleep(Duration::from_secs(1)).await;
     }
 }
 

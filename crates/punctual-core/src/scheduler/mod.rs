@@ -168,8 +168,8 @@ impl Scheduler {
         if attached.live.swap(true, Ordering::SeqCst) {
             return;
         }
-        let store_loop = engine::StoreLoop::new(Arc::clone(&self.0), attached);
-        self.0.runtime.spawn(Box::pin(store_loop.run()));
+        let supervised = engine::supervise(Arc::clone(&self.0), attached);
+        self.0.runtime.spawn(Box::pin(supervised));
     }
 
     /// Ends the work and returns when it has ended. May be called twice, or before [`start`](Self::start).
