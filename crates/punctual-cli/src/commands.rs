@@ -30,8 +30,6 @@ pub(crate) struct JobFlags {
     /// The task's arguments by name, as a JSON object
     #[arg(long, value_name = "JSON")]
     kwargs: Option<String>,
-    #[command(flatten)]
-    when: TriggerFlags,
     /// Runs next at this date, and then by the trigger
     #[arg(long, value_name = "DATE")]
     next_run_time: Option<String>,
@@ -65,6 +63,8 @@ pub(crate) struct JobFlags {
     /// Take a task that no node has yet
     #[arg(long)]
     allow_unknown_task: bool,
+    #[command(flatten)]
+    when: TriggerFlags,
 }
 
 fn limit(flag: &str, text: &str) -> Outcome<Value> {
@@ -143,10 +143,10 @@ pub(crate) struct AddArgs {
     #[command(flatten)]
     job: JobFlags,
     /// Take the place of a job with the same id
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     replace: bool,
     /// Add it paused
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     paused: bool,
     #[command(flatten)]
     pub(crate) server: ServerFlags,
@@ -163,7 +163,7 @@ pub(crate) struct ModifyArgs {
     #[command(flatten)]
     job: JobFlags,
     /// Only if nobody has changed it since it had this revision
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     revision: Option<u64>,
     #[command(flatten)]
     pub(crate) server: ServerFlags,

@@ -152,12 +152,15 @@ impl Executor for AsyncExecutor {
             let rest = work.split_off(work.len().min(LAUNCH_RUNS));
             let (env, threads) = (self.env().clone(), self.threads.clone());
             self.env().runtime.spawn(Box::pin(async move {
-                work.into_iter()
-                    .for_each(|work| launch(&env, &threads, work));
+                for work in work {
+                    launch(&env, &threads, work);
+                }
             }));
             work = rest;
         }
-        work.into_iter().for_each(|work| self.submit(work));
+        for work in work {
+            self.submit(work);
+        }
     }
 
     fn shutdown(&self) {
