@@ -14,15 +14,14 @@ pub(crate) fn to_stderr() {
         .init();
 }
 
-/// Logs what an operator wants to know: failed and skipped runs, and stores that come and go.
+/// Logs what an operator wants to know: failed, lost and skipped runs. Of its stores the
+/// scheduler tells by itself.
 pub(crate) fn events(scheduler: &Scheduler) {
     const KINDS: &[EventKind] = &[
         EventKind::JobError,
         EventKind::JobLost,
         EventKind::JobMissed,
         EventKind::JobMaxInstances,
-        EventKind::JobStoreFailed,
-        EventKind::JobStoreRecovered,
     ];
     scheduler.add_listener(KINDS, log);
 }
@@ -44,15 +43,6 @@ fn log(event: &Event) {
                 job,
                 run,
                 "an occurrence was skipped: as many runs as allowed were live"
-            );
-        }
-        EventKind::JobStoreFailed => {
-            tracing::error!(store = event.alias.as_deref(), error, "the job store fails");
-        }
-        EventKind::JobStoreRecovered => {
-            tracing::info!(
-                store = event.alias.as_deref(),
-                "the job store answers again"
             );
         }
         _ => {}

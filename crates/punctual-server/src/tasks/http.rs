@@ -117,12 +117,9 @@ impl TryFrom<Given> for HttpArgs {
     }
 }
 
-/// Which status is success.
+/// Which status is success: one in these ranges, inclusive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Expected {
-    /// One of these ranges, inclusive.
-    Ranges(Vec<(u16, u16)>),
-}
+struct Expected(Vec<(u16, u16)>);
 
 impl Expected {
     fn read(value: Option<Value>) -> Result<Self, String> {
@@ -133,13 +130,12 @@ impl Expected {
             }
             Some(one) => vec![range(&one)?],
         };
-        Ok(Self::Ranges(ranges))
+        Ok(Self(ranges))
     }
 
     fn holds(&self, status: StatusCode) -> bool {
-        let Self::Ranges(ranges) = self;
         let status = status.as_u16();
-        ranges
+        self.0
             .iter()
             .any(|&(from, to)| (from..=to).contains(&status))
     }

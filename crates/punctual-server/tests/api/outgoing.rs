@@ -12,13 +12,9 @@ use serde_json::json;
 
 use crate::support::{api, api_with};
 
-const ALL: TaskOptions = {
-    let mut options = TaskOptions {
-        allow_command: true,
-        allow_private_http: true,
-    };
-    options.allow_command = true;
-    options
+const ALL: TaskOptions = TaskOptions {
+    allow_command: true,
+    allow_private_http: true,
 };
 
 /// A server that echoes and redirects, and how often it was asked.
