@@ -154,14 +154,16 @@ impl From<TriggerError> for Error {
 
 /// Up to three of `known` that look like `name`, best first.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let name = name.to_lowercase();
+    let score = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        // The one knows beginnings, the other swapped letters.
+        strsim::jaro_winkler(&name, &candidate)
+            .max(strsim::normalized_damerau_levenshtein(&name, &candidate))
+    };
     let mut scored: Vec<_> = known
-        .map(|candidate| {
-            (
-                strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase()),
-                candidate,
-            )
-        })
-        .filter(|&(score, _)| score > 0.75)
+        .map(|candidate| (score(candidate), candidate))
+        .filter(|&(score, candidate)| score > if candidate.len() < 5 { 0.65 } else { 0.75 })
         .collect();
     scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     scored.dedup_by_key(|&mut (_, candidate)| candidate);

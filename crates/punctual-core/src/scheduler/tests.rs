@@ -486,7 +486,8 @@ fn shutdown_waits_then_cancels_then_hands_back() {
 #[test]
 fn refusals_name_the_field_and_the_cure() {
     let bench = Bench::new();
-    let cases: [(NewJob, &str, &str); 8] = [
+    let cases: [(NewJob, &str, &str); 9] = [
+        (NewJob::new("nteo"), "task", "did you mean note?"),
         (NewJob::new("nots"), "task", "did you mean note?"),
         (NewJob::new("note").id(""), "id", "empty"),
         (
