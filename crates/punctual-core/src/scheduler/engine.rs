@@ -510,11 +510,14 @@ async fn yield_now() {
 
 /// Notes the end of a run, once: whoever comes second finds it gone. `None`: it did not end, but was given up.
 fn ended(shared: &Shared, attached: &Attached, id: RunId, end: Option<TaskEnd>) {
-    let Some(flight) = lock(&attached.running).remove(&id) else {
-        return;
-    };
-    let finish = finish_of(shared, attached, &flight, end);
     let first = {
+        // Under one lock: at every moment a run is in flight or reported. Between the two it would look as if this node
+        // had never heard of it, or as if nothing were left to wait for.
+        let mut running = lock(&attached.running);
+        let Some(flight) = running.remove(&id) else {
+            return;
+        };
+        let finish = finish_of(shared, attached, &flight, end);
         let mut reports = lock(&attached.reports);
         reports.push((finish, flight.run));
         reports.len() == 1
@@ -605,4 +608,82 @@ fn watch_timeout(shared: &Arc<Shared>, attached: &Arc<Attached>, id: RunId, time
         sleep.await;
         stop(&shared, &attached, id, Stop::Timeout);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::clock::SimClock;
+    use crate::runtime::SimRuntime;
+    use crate::scheduler::{DEFAULT_ALIAS, NewJob, Scheduler};
+    use crate::task::Registry;
+
+    /// A look at a node's runs, in the order in which the loop looks, never misses one that is just ending.
+    #[test]
+    fn a_run_is_in_flight_until_it_is_reported() {
+        let clock = SimClock::new("2026-01-01T00:00:00Z".parse().unwrap());
+        let sim = SimRuntime::new(clock.clone());
+        let mut registry = Registry::new();
+        registry.add("note", async || ()).unwrap();
+        let builder = Scheduler::builder()
+            .registry(registry)
+            .clock(Arc::new(clock));
+        let scheduler = sim.run(builder.build(Arc::new(sim.clone()))).unwrap();
+        let job = NewJob::new("note").id("job");
+        let added = scheduler.clone();
+        let job = sim.run(async move { added.add_job(job).await }).unwrap().job;
+        let attached = scheduler.0.store(DEFAULT_ALIAS).unwrap();
+        let row = crate::run::NewRun {
+            id: RunId(0),
+            job_id: job.id().clone(),
+            job_key: job.state.key,
+            kind: crate::run::RunKind::Scheduled,
+            scheduled_at: Timestamp::UNIX_EPOCH,
+            due_at: Timestamp::UNIX_EPOCH,
+            instance: 1,
+        };
+        let runs: u64 = 20_000;
+        let begun = AtomicU64::new(0);
+        let seen = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 1..=runs {
+                    let id = RunId(number.into());
+                    let run = Arc::new(Run::pending(crate::run::NewRun { id, ..row.clone() }));
+                    let context = RunContext::new(
+                        Arc::clone(&run),
+                        Arc::clone(&job.definition),
+                        CancelToken::new(),
+                    );
+                    let flight = InFlight {
+                        run,
+                        definition: Arc::clone(&job.definition),
+                        cancel: CancelToken::new(),
+                        stop: None,
+                        lease_end: Duration::MAX,
+                        output: context.output().clone(),
+                    };
+                    lock(&attached.running).insert(id, flight);
+                    begun.store(number, Ordering::SeqCst);
+                    ended(&scheduler.0, &attached, id, Some(TaskEnd::Succeeded));
+                }
+            });
+            let mut seen = BTreeSet::new();
+            while begun.load(Ordering::SeqCst) < runs {
+                let number = begun.load(Ordering::SeqCst);
+                let id = RunId(number.into());
+                let is_known = number == 0
+                    || lock(&attached.running).contains_key(&id)
+                    || lock(&attached.reports)
+                        .iter()
+                        .rev()
+                        .any(|(finish, _)| finish.run == id);
+                seen.insert(is_known);
+            }
+            seen
+        });
+        assert!(!seen.contains(&false), "a run was nowhere");
+    }
 }
