@@ -634,7 +634,10 @@ mod tests {
         let scheduler = sim.run(builder.build(Arc::new(sim.clone()))).unwrap();
         let job = NewJob::new("note").id("job");
         let added = scheduler.clone();
-        let job = sim.run(async move { added.add_job(job).await }).unwrap().job;
+        let job = sim
+            .run(async move { added.add_job(job).await })
+            .unwrap()
+            .job;
         let attached = scheduler.0.store(DEFAULT_ALIAS).unwrap();
         let row = crate::run::NewRun {
             id: RunId(0),
