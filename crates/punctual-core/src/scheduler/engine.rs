@@ -272,7 +272,7 @@ impl StoreLoop {
         let Self {
             shared, attached, ..
         } = self;
-        let place = shared.place(&definition.executor, attached);
+        let place = shared.place(&definition.executor);
         // The last look at the lease before user code starts.
         let (Some((place, executor)), true) = (place, shared.clock.monotonic() < lease_end) else {
             let back = Finish {

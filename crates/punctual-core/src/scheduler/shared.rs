@@ -82,15 +82,15 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) struct Place {
     slot: Arc<Slot>,
-    attached: Arc<Attached>,
+    shared: Arc<Shared>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let before = self.slot.in_flight.fetch_sub(1, Ordering::SeqCst);
-        // Only a full executor keeps a loop from claiming.
+        // Only a full executor keeps a loop from claiming: the loop of any store, whoever's run filled it.
         if before >= self.slot.executor.capacity() {
-            self.attached.wake.notify(usize::MAX);
+            self.shared.wake_all();
         }
     }
 }
@@ -301,22 +301,21 @@ impl Shared {
             .collect()
     }
 
-    /// Takes a place in an executor; `None` where that is gone.
+    /// Takes a place in an executor; `None` where that is gone, or was filled by the claim of another store.
     pub(super) fn place(
-        &self,
+        self: &Arc<Self>,
         name: &ExecutorName,
-        attached: &Arc<Attached>,
     ) -> Option<(Place, Arc<dyn Executor>)> {
         let slot = Arc::clone(lock(&self.executors).get(name)?);
-        slot.in_flight.fetch_add(1, Ordering::SeqCst);
         let executor = Arc::clone(&slot.executor);
-        Some((
-            Place {
-                slot,
-                attached: Arc::clone(attached),
-            },
-            executor,
-        ))
+        let capacity = executor.capacity();
+        slot.in_flight
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |taken| {
+                (taken < capacity).then_some(taken + 1)
+            })
+            .ok()?;
+        let shared = Arc::clone(self);
+        Some((Place { slot, shared }, executor))
     }
 
     pub(super) fn stores(&self) -> Vec<Arc<Attached>> {

@@ -730,6 +730,42 @@ fn several_stores_and_executors_by_name() {
     assert_eq!(bench.called(), [10]);
 }
 
+/// Whatever store the runs come from, an executor gets no more than it can take, and whoever waits for it is woken.
+#[test]
+fn an_executor_is_shared_by_several_stores() {
+    let bench = Bench::started();
+    let store = Arc::new(MemoryStore::new(Arc::new(bench.sim.clock().clone())));
+    bench.scheduler.add_jobstore("other", store).unwrap();
+    bench
+        .scheduler
+        .add_executor("one", Arc::new(AsyncExecutor::new(1)))
+        .unwrap();
+    for job_store in ["default", "other"] {
+        let job = NewJob::new("slow").id(job_store).job_store(job_store);
+        let job = job.executor("one").arg(3).trigger(every(60));
+        bench.add(job);
+    }
+    let running = || {
+        ["default", "other"].map(|job_store| {
+            let query = RunQuery {
+                state: Some(RunState::Running),
+                ..RunQuery::default()
+            };
+            bench
+                .run(move |s| async move { s.runs(job_store, &query).await })
+                .unwrap()
+                .items
+                .len()
+        })
+    };
+    bench.advance(60);
+    assert_eq!(running().iter().sum::<usize>(), 1);
+    bench.advance(4);
+    assert_eq!(bench.called(), [60, 60], "the second follows the first");
+    bench.advance(3);
+    assert_eq!(running(), [0, 0]);
+}
+
 #[test]
 fn export_and_import_carry_jobs_over() {
     let bench = Bench::new();
