@@ -220,8 +220,10 @@ fn wake_at(definition: &JobDefinition, state: &JobState, live: &[&Run]) -> Optio
     }
     let full = running_instances(live.iter().copied()) >= definition.policy.max_instances as usize;
     let is_running = |run: &Run| {
-        live.iter()
-            .any(|other| other.state() == RunState::Running && other.instance == run.instance)
+        live.iter().any(|other| {
+            other.state() == RunState::Running
+                && (other.job_key, other.instance) == (run.job_key, run.instance)
+        })
     };
     let pending = live
         .iter()
@@ -403,6 +405,7 @@ pub fn finish(
     if let Some(due_at) = finish
         .next_attempt_at
         .filter(|_| run.job_key == view.state.key && run.state().is_final())
+        .filter(|_| !run.cancel_requested)
     {
         draft
             .insert

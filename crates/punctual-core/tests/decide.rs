@@ -346,3 +346,46 @@ proptest! {
         }
     }
 }
+
+fn at_once() -> Policy {
+    Policy {
+        max_instances: 2,
+        ..Policy::default()
+    }
+}
+
+/// Somebody wants it to stop: that it fails before it hears of that is no reason to try again.
+#[test]
+fn a_cancelled_run_that_fails_is_not_tried_again() {
+    for (cancels, rows) in [(false, 2), (true, 1)] {
+        let mut world = World::new(60, 0, at_once());
+        world.apply(Event::Pass(60));
+        world.apply(Event::Claim(1));
+        if cancels {
+            world.apply(Event::CancelRun(0));
+        }
+        world.apply(Event::FailAndRetry(0));
+        let of_first: Vec<_> = world
+            .ledger
+            .iter()
+            .filter(|run| run.scheduled_at == world.ledger[0].scheduled_at)
+            .collect();
+        assert_eq!(of_first.len(), rows, "cancelled: {cancels}");
+    }
+}
+
+/// Decisions are counted anew in each life of an id, so the number alone does not say what is one instance.
+#[test]
+fn a_run_of_a_former_life_holds_up_no_retry() {
+    let mut world = World::new(60, 0, at_once());
+    world.apply(Event::Pass(60));
+    world.apply(Event::Claim(1));
+    let mut former = world.running()[0].clone();
+    former.id = world.ids.next(world.now);
+    former.job_key = punctual_core::id::JobKey(former.job_key.0 ^ 1);
+    world.apply(Event::FailAndRetry(0));
+    world.ledger.push(former);
+    world.ask(|view, moment| Some(plan::update(view, JobChange::Resume, moment).1));
+    let retry = later(world.now, Duration::from_secs(5));
+    assert_eq!(world.job.as_ref().unwrap().state.wake_at, Some(retry));
+}
