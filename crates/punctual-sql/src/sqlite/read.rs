@@ -38,6 +38,10 @@ pub(super) struct Reader {
 }
 
 impl Owner for Reader {
+    /// A transaction sees what was there at its first question. Whoever asks later, after a change that was acknowledged,
+    /// is to see that change.
+    const BATCH: usize = 1;
+
     fn db(&self) -> &Connection {
         &self.db
     }

@@ -21,7 +21,7 @@ use super::locks::{DeadNode, Locks};
 use super::parked::Parked;
 use super::rows::{self, Broken, Head, JobHead, StateCells};
 use super::sql::Statements;
-use super::thread::{Changed, Owner};
+use super::thread::{BATCH_MAX, Changed, Owner};
 
 /// The writer's side of the store.
 pub(super) struct Session {
@@ -41,6 +41,8 @@ pub(super) struct Session {
 }
 
 impl Owner for Session {
+    const BATCH: usize = BATCH_MAX;
+
     fn db(&self) -> &Connection {
         &self.db
     }

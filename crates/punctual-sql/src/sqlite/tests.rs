@@ -131,3 +131,32 @@ fn a_panic_is_one_request_s_error() {
         1
     );
 }
+
+/// A question that waits behind a long one sees what was acknowledged before it was asked.
+#[test]
+fn reads_see_what_was_written_before_they_were_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("a.db"), options()).unwrap();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let long = store.reads.call(move |reader| {
+                let found = reader.records("a")?.len();
+                begun.send(()).unwrap();
+                may_go_on.recv().unwrap();
+                Ok(found)
+            });
+            assert_eq!(async_io::block_on(long).unwrap(), 0);
+        });
+        has_begun.recv().unwrap();
+        let written = store.put_record("a", "b", Some(Value::Null), Expect::Any);
+        assert!(async_io::block_on(written).unwrap());
+        let mut read = store.records("a");
+        let waker = std::task::Waker::noop();
+        let mut context = std::task::Context::from_waker(waker);
+        assert!(read.as_mut().poll(&mut context).is_pending());
+        go_on.send(()).unwrap();
+        assert_eq!(async_io::block_on(read).unwrap().len(), 1);
+    });
+}

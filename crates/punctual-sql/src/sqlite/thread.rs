@@ -16,13 +16,15 @@ use rusqlite::Connection;
 
 use super::error::{Failure, Result};
 
-/// The most requests in one transaction.
-const BATCH_MAX: usize = 256;
+/// The most requests in one transaction of the writer.
+pub(super) const BATCH_MAX: usize = 256;
 /// How many requests may wait; further callers wait to be let in.
 pub(super) const QUEUE_MAX: usize = 1024;
 
 /// What a thread works with between requests.
 pub(super) trait Owner: Send + 'static {
+    /// The most requests in one transaction.
+    const BATCH: usize;
     /// The connection.
     fn db(&self) -> &Connection;
     /// A point in a transaction to go back to; 0 is its beginning.
@@ -199,7 +201,7 @@ impl<O: Owner> Inbox<O> {
                     }
                 }
             }
-            next = (answers.len() < BATCH_MAX)
+            next = (answers.len() < O::BATCH)
                 .then(|| self.0.try_recv().ok())
                 .flatten();
         }
