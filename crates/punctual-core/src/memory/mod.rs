@@ -345,7 +345,7 @@ impl Inner {
             let entry = self.slots.get(slot);
             let (job, plan) =
                 entry.view(|view| plan::add(Some(view), addition, &[], floor, moment))?;
-            self.replace_definition(slot, Arc::clone(&job.definition));
+            self.replace_definition(slot, Arc::clone(&job.definition), earlier);
             self.apply(slot, plan, earlier);
             return Ok(Added {
                 job,
@@ -374,13 +374,20 @@ impl Inner {
         })
     }
 
-    fn replace_definition(&mut self, slot: u32, definition: Arc<JobDefinition>) {
+    fn replace_definition(
+        &mut self,
+        slot: u32,
+        definition: Arc<JobDefinition>,
+        earlier: &mut bool,
+    ) {
         let class = self.class_of(&definition);
         let wake_at = self.slots.get(slot).state.wake_at();
         if class != self.slots.get(slot).class {
             self.reheap(slot, None);
             self.slots.get_mut(slot).class = class;
             self.reheap(slot, wake_at);
+            // Whoever could not take it may be able to now.
+            *earlier |= wake_at.is_some();
         }
         self.slots.get_mut(slot).definition = definition;
     }
@@ -401,7 +408,7 @@ impl Inner {
             return Updated::Conflict(entry.state.revision());
         }
         let (definition, plan) = entry.view(|view| plan::update(view, change, moment));
-        self.replace_definition(slot, definition);
+        self.replace_definition(slot, definition, earlier);
         let job = self.slots.get(slot).job();
         if self.apply(slot, plan, earlier) {
             return Updated::Removed(job);

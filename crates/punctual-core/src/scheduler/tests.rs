@@ -730,6 +730,26 @@ fn several_stores_and_executors_by_name() {
     assert_eq!(bench.called(), [10]);
 }
 
+/// A job that nobody here could run is looked at again as soon as it can be, not after the longest sleep.
+#[test]
+fn an_overdue_job_runs_once_its_task_is_one_that_is_here() {
+    let bench = Bench::started();
+    bench.add(
+        NewJob::new("nobody_has_this")
+            .id("job")
+            .allow_unknown_task()
+            .trigger(every(10)),
+    );
+    bench.advance(31);
+    assert!(bench.called().is_empty());
+    let update = JobUpdate::new().task("note");
+    bench
+        .run(move |s| async move { s.modify_job(&id("job"), update).await })
+        .unwrap();
+    bench.advance(1);
+    assert_eq!(bench.called(), [30]);
+}
+
 /// Whatever store the runs come from, an executor gets no more than it can take, and whoever waits for it is woken.
 #[test]
 fn an_executor_is_shared_by_several_stores() {
