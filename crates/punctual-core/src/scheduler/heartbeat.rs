@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::select;
+use futures_util::future::{join, select};
 use serde_json::json;
 
 use super::engine::{failed, stop};
@@ -20,17 +20,51 @@ use crate::store::{Expect, NODES_NAMESPACE, ReclaimScope, Renewed, StoreError, S
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
 /// How often, where the store is this process's alone and its ledger a ring.
 const PRUNE_ALONE_EVERY: Duration = Duration::from_hours(1);
+/// How soon after it failed, or did not get through in time.
+const PRUNE_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Records of nodes not seen for this many leases are removed.
 const FORGET_NODES_AFTER_LEASES: u32 = 20;
+
+/// Whether the renewals of this node succeeded for so long that all who live had the time for theirs.
+#[derive(Debug, Default)]
+struct Steady {
+    since: Option<Duration>,
+    last: Option<Duration>,
+}
+
+impl Steady {
+    /// A renewal begins. After a gap of a lease (the machine was suspended) everybody's lease has run out, and the others
+    /// may not have had their turn yet.
+    fn begins(&mut self, now: Duration, lease: Duration) {
+        if self
+            .last
+            .is_some_and(|last| now.saturating_sub(last) >= lease)
+        {
+            self.since = None;
+        }
+    }
+
+    /// One that began at `began` has succeeded.
+    fn succeeded(&mut self, began: Duration, now: Duration) {
+        self.since.get_or_insert(began);
+        self.last = Some(now);
+    }
+
+    fn failed(&mut self) {
+        self.since = None;
+    }
+
+    fn holds(&self, now: Duration, lease: Duration) -> bool {
+        self.since
+            .is_some_and(|since| now.saturating_sub(since) >= lease)
+    }
+}
 
 pub(super) struct Heartbeat {
     shared: Arc<Shared>,
     attached: Arc<Attached>,
     /// Ends with the loop that this beats for.
     life: Weak<()>,
-    /// Since when every renewal succeeded, by the monotonic clock.
-    steady_since: Option<Duration>,
-    pruned_at: Option<Duration>,
 }
 
 impl Heartbeat {
@@ -39,35 +73,66 @@ impl Heartbeat {
             shared,
             attached,
             life,
-            steady_since: None,
-            pruned_at: None,
         }
     }
 
-    async fn run(mut self) {
+    /// Forgetting takes its time, and no lease may run out meanwhile: the two go on side by side.
+    async fn run(self) {
+        if self.attached.store.abilities().many_nodes {
+            join(self.beats(), self.prunes()).await;
+        } else {
+            // Where no other node can see the store, nobody waits for a sign of life.
+            self.prunes().await;
+        }
+    }
+
+    async fn beats(&self) {
+        let lease = self.shared.settings.lease;
+        let mut steady = Steady::default();
         while self.is_needed() {
             let began = self.shared.clock.monotonic();
-            match self.beat().await {
-                Ok(()) => {
-                    self.steady_since.get_or_insert(began);
-                }
+            steady.begins(began, lease);
+            match self.show_life(&steady).await {
+                Ok(()) => steady.succeeded(began, self.shared.clock.monotonic()),
                 Err(error) => {
-                    self.steady_since = None;
+                    steady.failed();
                     failed(&self.shared, &self.attached, &error);
                     self.give_up_expired();
                 }
             }
-            let ended = self.attached.ended.listen();
-            if !self.is_needed() {
-                return;
-            }
-            let alone = !self.attached.store.abilities().many_nodes;
-            let wait = if alone {
-                PRUNE_ALONE_EVERY
-            } else {
-                self.shared.settings.lease / 3
+            self.wait(lease / 3).await;
+        }
+    }
+
+    async fn prunes(&self) {
+        let every = if self.attached.store.abilities().many_nodes {
+            PRUNE_EVERY
+        } else {
+            PRUNE_ALONE_EVERY
+        };
+        while self.is_needed() {
+            let retention = self.shared.settings.retention;
+            let pruned = self
+                .shared
+                .deadline(self.attached.store.prune(retention))
+                .await;
+            let wait = match pruned {
+                Ok(_) => every,
+                Err(error) => {
+                    let job_store = &self.attached.alias;
+                    tracing::warn!(%job_store, %error, "the ledger was not pruned to the end; going on later");
+                    PRUNE_AGAIN_AFTER
+                }
             };
-            select(ended, self.shared.runtime.sleep(wait)).await;
+            self.wait(wait).await;
+        }
+    }
+
+    /// Waits, but no longer than the loop lives.
+    async fn wait(&self, duration: Duration) {
+        let ended = self.attached.ended.listen();
+        if self.is_needed() {
+            select(ended, self.shared.runtime.sleep(duration)).await;
         }
     }
 
@@ -75,34 +140,12 @@ impl Heartbeat {
         self.life.strong_count() > 0 && self.attached.live.load(Ordering::SeqCst)
     }
 
-    async fn beat(&mut self) -> StoreResult<()> {
-        // Where no other node can see the store, nobody waits for a sign of life.
-        if self.attached.store.abilities().many_nodes {
-            self.show_life().await?;
-        }
-        let now = self.shared.clock.monotonic();
-        if self
-            .pruned_at
-            .is_none_or(|at| now.saturating_sub(at) >= PRUNE_EVERY)
-        {
-            self.shared
-                .deadline(self.attached.store.prune(self.shared.settings.retention))
-                .await?;
-            self.pruned_at = Some(now);
-        }
-        Ok(())
-    }
-
-    async fn show_life(&mut self) -> StoreResult<()> {
+    async fn show_life(&self, steady: &Steady) -> StoreResult<()> {
         let lease = self.shared.settings.lease;
         self.renew(lease).await?;
         announce(&self.shared, &self.attached).await?;
-        let now = self.shared.clock.monotonic();
         // A store that was away let everybody's lease run out; the living need a lease's time to renew theirs.
-        let steady = self
-            .steady_since
-            .is_some_and(|since| now.saturating_sub(since) >= lease);
-        let scope = if steady {
+        let scope = if steady.holds(self.shared.clock.monotonic(), lease) {
             ReclaimScope::Expired
         } else {
             ReclaimScope::ProvenDead
@@ -225,4 +268,33 @@ pub(super) async fn reclaim(
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_get_a_leases_time_to_renew_theirs() {
+        let lease = Duration::from_secs(30);
+        let at = Duration::from_secs;
+        let mut steady = Steady::default();
+        let beat = |steady: &mut Steady, second| {
+            steady.begins(at(second), lease);
+            let held = steady.holds(at(second), lease);
+            steady.succeeded(at(second), at(second));
+            held
+        };
+        let held: Vec<_> = [0, 10, 20, 30, 40]
+            .map(|second| beat(&mut steady, second))
+            .into();
+        assert_eq!(held, [false, false, false, true, true]);
+        // Suspended for an hour.
+        let held: Vec<_> = [3640, 3650, 3660, 3670]
+            .map(|second| beat(&mut steady, second))
+            .into();
+        assert_eq!(held, [false, false, false, true]);
+        steady.failed();
+        assert!(!beat(&mut steady, 3680));
+    }
 }
