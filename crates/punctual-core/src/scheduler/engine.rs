@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::select;
 use jiff::Timestamp;
 
-use super::shared::{Attached, InFlight, SchedulerState, Shared, Stop, lock};
+use super::shared::{Attached, InFlight, Place, SchedulerState, Shared, Stop, lock};
 use super::{heartbeat, zone_data};
 use crate::cancel::CancelToken;
 use crate::clock::{later, until};
@@ -53,12 +53,13 @@ enum Next {
 }
 
 impl StoreLoop {
-    pub(super) fn new(shared: Arc<Shared>, attached: Arc<Attached>) -> Self {
+    /// `uncertain`: the loop before this one may have claimed runs that nobody works on.
+    pub(super) fn new(shared: Arc<Shared>, attached: Arc<Attached>, uncertain: bool) -> Self {
         Self {
             shared,
             attached,
             retry: RETRY_FIRST,
-            uncertain: false,
+            uncertain,
             busy: false,
         }
     }
@@ -306,13 +307,16 @@ impl StoreLoop {
         if let Some(timeout) = timeout {
             watch_timeout(shared, attached, run.id, timeout);
         }
-        let (shared, attached, id) = (Arc::clone(shared), Arc::clone(attached), run.id);
+        let entrusted = Entrusted {
+            shared: Arc::clone(shared),
+            attached: Arc::clone(attached),
+            id: run.id,
+            is_over: false,
+            _place: place,
+        };
         let work = Work {
             context,
-            done: Box::new(move |end| {
-                ended(&shared, &attached, id, Some(end));
-                drop(place);
-            }),
+            done: Box::new(move |end| entrusted.done(end)),
         };
         Some((executor, work))
     }
@@ -320,26 +324,19 @@ impl StoreLoop {
     /// Writes the ends of runs to the ledger.
     async fn report(&mut self) -> StoreResult<()> {
         loop {
-            let reports = std::mem::take(&mut *lock(&self.attached.reports));
+            let mut unreported = Unreported::of(&self.attached);
+            let reports = &unreported.reports;
             if reports.is_empty() {
                 return Ok(());
             }
             let finishes = reports.iter().map(|(finish, _)| finish.clone()).collect();
-            match self
+            let outcomes = self
                 .shared
                 .deadline(self.attached.store.finish(finishes))
-                .await
-            {
-                Ok(outcomes) => {
-                    for ((finish, run), outcome) in reports.into_iter().zip(outcomes) {
-                        self.reported(finish, &run, &outcome);
-                    }
-                }
-                Err(error) => {
-                    // Finishing twice is harmless: the second is superseded by the first.
-                    lock(&self.attached.reports).extend(reports);
-                    return Err(error);
-                }
+                .await?;
+            let reports = std::mem::take(&mut unreported.reports);
+            for ((finish, run), outcome) in reports.into_iter().zip(outcomes) {
+                self.reported(finish, &run, &outcome);
             }
         }
     }
@@ -436,6 +433,51 @@ impl StoreLoop {
     }
 }
 
+/// A run in the hands of an executor. One that drops it, instead of saying how it ended, has given it up.
+struct Entrusted {
+    shared: Arc<Shared>,
+    attached: Arc<Attached>,
+    id: RunId,
+    is_over: bool,
+    /// Free again after the end is noted.
+    _place: Place,
+}
+
+impl Entrusted {
+    fn done(mut self, end: TaskEnd) {
+        self.is_over = true;
+        ended(&self.shared, &self.attached, self.id, Some(end));
+    }
+}
+
+impl Drop for Entrusted {
+    fn drop(&mut self) {
+        if !self.is_over {
+            ended(&self.shared, &self.attached, self.id, None);
+        }
+    }
+}
+
+/// Reports on their way to the store. They come back where it does not take them, also by a panic: finishing twice is
+/// harmless, the second is superseded by the first.
+struct Unreported<'a> {
+    attached: &'a Attached,
+    reports: Vec<(Finish, Arc<Run>)>,
+}
+
+impl<'a> Unreported<'a> {
+    fn of(attached: &'a Attached) -> Self {
+        let reports = std::mem::take(&mut *lock(&attached.reports));
+        Self { attached, reports }
+    }
+}
+
+impl Drop for Unreported<'_> {
+    fn drop(&mut self) {
+        lock(&self.attached.reports).append(&mut self.reports);
+    }
+}
+
 /// Notes that a store failed; says so once.
 pub(super) fn failed(shared: &Shared, attached: &Attached, error: &StoreError) {
     let before = lock(&attached.health).error.replace(error.to_string());
@@ -459,8 +501,9 @@ fn recovered(shared: &Shared, attached: &Attached) {
 /// Runs the loop of a store to its end. A panic in it (a fault of the store, or ours) is said, turns the store's health
 /// red, and is followed by another loop: jobs do not silently stop.
 pub(super) async fn supervise(shared: Arc<Shared>, attached: Arc<Attached>) {
+    let mut uncertain = false;
     loop {
-        let store_loop = StoreLoop::new(Arc::clone(&shared), Arc::clone(&attached));
+        let store_loop = StoreLoop::new(Arc::clone(&shared), Arc::clone(&attached), uncertain);
         let ended = AssertUnwindSafe(store_loop.run()).catch_unwind().await;
         lock(&attached.health).ready = false;
         if ended.is_ok() {
@@ -472,6 +515,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, attached: Arc<Attached>) {
             &StoreError::failed("the loop of the job store panicked"),
         );
         shared.runtime.sleep(RETRY_MAX).await;
+        uncertain = true;
     }
     attached.live.store(false, Ordering::SeqCst);
     attached.ended.notify(usize::MAX);

@@ -750,6 +750,72 @@ fn an_overdue_job_runs_once_its_task_is_one_that_is_here() {
     assert_eq!(bench.called(), [30]);
 }
 
+/// An executor with a fault: it drops what it gets, and panics at its `fuse`th look.
+#[derive(Debug, Default)]
+struct Faulty {
+    fuse: AtomicU32,
+}
+
+impl Executor for Faulty {
+    fn capacity(&self) -> usize {
+        let fuse = self.fuse.load(Ordering::SeqCst);
+        self.fuse.store(fuse.saturating_sub(1), Ordering::SeqCst);
+        assert_ne!(fuse, 1, "a fault");
+        1
+    }
+
+    fn start(&self, _: crate::executor::ExecutorEnv) {}
+
+    fn submit(&self, work: crate::executor::Work) {
+        drop(work);
+    }
+
+    fn shutdown(&self) {}
+}
+
+#[test]
+fn a_run_that_its_executor_drops_has_failed() {
+    let bench = Bench::started();
+    bench
+        .scheduler
+        .add_executor("faulty", Arc::<Faulty>::default())
+        .unwrap();
+    bench.add(
+        NewJob::new("note")
+            .id("job")
+            .executor("faulty")
+            .trigger(every(10)),
+    );
+    bench.advance(30);
+    assert_eq!(bench.ledger(), ["failed"; 3]);
+}
+
+/// A loop that panicked after a claim has left runs behind that nobody works on: the next gives them back.
+#[test]
+fn runs_of_a_loop_that_panicked_are_not_left_running() {
+    let bench = Bench::started();
+    let faulty = Arc::new(Faulty::default());
+    bench
+        .scheduler
+        .add_executor("faulty", Arc::clone(&faulty) as Arc<dyn Executor>)
+        .unwrap();
+    bench.add(
+        NewJob::new("note")
+            .id("a")
+            .executor("faulty")
+            .trigger(every(10)),
+    );
+    bench.add(NewJob::new("note").id("b").trigger(every(10)));
+    bench.advance(9);
+    // The first look is before the claim, the second when a run is to be handed over.
+    faulty.fuse.store(2, Ordering::SeqCst);
+    bench.advance(3);
+    assert!(bench.called().is_empty(), "the loop is gone");
+    bench.advance(7);
+    assert_eq!(bench.called(), [10]);
+    assert_eq!(bench.ledger(), ["failed", "succeeded"]);
+}
+
 /// Whatever store the runs come from, an executor gets no more than it can take, and whoever waits for it is woken.
 #[test]
 fn an_executor_is_shared_by_several_stores() {
