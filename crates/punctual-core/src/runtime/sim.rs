@@ -103,6 +103,12 @@ impl SimRuntime {
         }
     }
 
+    /// How many timers wait.
+    #[cfg(test)]
+    pub(crate) fn timers(&self) -> usize {
+        self.with_timers(|timers| timers.waiting.len())
+    }
+
     fn with_timers<T>(&self, f: impl FnOnce(&mut Timers) -> T) -> T {
         f(&mut self.timers.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::select;
+use futures_util::future::{Abortable, abortable, select};
 use jiff::Timestamp;
 
 use super::shared::{Attached, InFlight, Place, SchedulerState, Shared, Stop, lock};
@@ -22,7 +22,9 @@ use crate::id::RunId;
 use crate::job::{JobDefinition, OnCrash};
 use crate::plan::Finish;
 use crate::run::{Ending, Reason, Run, RunState};
-use crate::store::{ClaimFilter, ClaimRequest, ClaimedJob, FinishOutcome, StoreError, StoreResult};
+use crate::store::{
+    BoxFuture, ClaimFilter, ClaimRequest, ClaimedJob, FinishOutcome, StoreError, StoreResult,
+};
 use crate::task::{RunContext, TaskEnd};
 
 /// How many jobs one claim decides about.
@@ -292,6 +294,9 @@ impl StoreLoop {
         let cancel = CancelToken::new();
         let context = RunContext::new(Arc::clone(&run), Arc::clone(&definition), cancel.clone());
         let timeout = definition.policy.timeout;
+        let (timer, abort) = timeout
+            .map(|timeout| abortable(shared.runtime.sleep(timeout)))
+            .unzip();
         let flight = InFlight {
             run: Arc::clone(&run),
             definition,
@@ -299,13 +304,14 @@ impl StoreLoop {
             stop: None,
             lease_end,
             output: context.output().clone(),
+            timer: abort,
         };
         lock(&attached.running).insert(run.id, flight);
         shared.emit(EventKind::JobSubmitted, |event| {
             event.alias(&attached.alias).run((*run).clone())
         });
-        if let Some(timeout) = timeout {
-            watch_timeout(shared, attached, run.id, timeout);
+        if let Some(timer) = timer {
+            watch_timeout(shared, attached, run.id, timer);
         }
         let entrusted = Entrusted {
             shared: Arc::clone(shared),
@@ -561,6 +567,9 @@ fn ended(shared: &Shared, attached: &Attached, id: RunId, end: Option<TaskEnd>) 
         let Some(flight) = running.remove(&id) else {
             return;
         };
+        if let Some(timer) = &flight.timer {
+            timer.abort();
+        }
         let finish = finish_of(shared, attached, &flight, end);
         let mut reports = lock(&attached.reports);
         reports.push((finish, flight.run));
@@ -645,12 +654,18 @@ pub(super) fn stop(shared: &Arc<Shared>, attached: &Arc<Attached>, id: RunId, wh
     true
 }
 
-fn watch_timeout(shared: &Arc<Shared>, attached: &Arc<Attached>, id: RunId, timeout: Duration) {
-    let sleep = shared.runtime.sleep(timeout);
+/// Stops the run when its time is over; the end of the run ends this too.
+fn watch_timeout(
+    shared: &Arc<Shared>,
+    attached: &Arc<Attached>,
+    id: RunId,
+    timer: Abortable<BoxFuture<'static, ()>>,
+) {
     let (shared, attached) = (Arc::clone(shared), Arc::clone(attached));
     Arc::clone(&shared.runtime).spawn(Box::pin(async move {
-        sleep.await;
-        stop(&shared, &attached, id, Stop::Timeout);
+        if timer.await.is_ok() {
+            stop(&shared, &attached, id, Stop::Timeout);
+        }
     }));
 }
 
@@ -711,6 +726,7 @@ mod tests {
                         stop: None,
                         lease_end: Duration::MAX,
                         output: context.output().clone(),
+                        timer: None,
                     };
                     lock(&attached.running).insert(id, flight);
                     begun.store(number, Ordering::SeqCst);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::AbortHandle;
 use jiff::{SignedDuration, Timestamp};
 
 use super::error::{Error, nearest};
@@ -115,6 +116,8 @@ pub(super) struct InFlight {
     /// When the lease ends, by the monotonic clock.
     pub(super) lease_end: Duration,
     pub(super) output: crate::output::Output,
+    /// Ends the wait for its timeout.
+    pub(super) timer: Option<AbortHandle>,
 }
 
 /// How a store does.

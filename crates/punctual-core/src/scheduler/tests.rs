@@ -419,6 +419,18 @@ fn timeouts_end_a_run_that_does_not_listen() {
 }
 
 #[test]
+fn the_timer_of_a_timeout_ends_with_its_run() {
+    let bench = Bench::started();
+    let before = bench.sim.timers();
+    let job = NewJob::new("note").id("job").trigger(every(1));
+    bench.add(job.timeout(Duration::from_hours(24)));
+    bench.advance(100);
+    assert_eq!(bench.called().len(), 100);
+    let left = bench.sim.timers() - before;
+    assert!(left < 5, "{left} timers");
+}
+
+#[test]
 fn a_panic_is_that_runs_error() {
     let bench = Bench::started();
     bench.add(NewJob::new("explode").id("bad"));
