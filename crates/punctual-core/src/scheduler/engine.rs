@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::{Abortable, abortable, select};
 use jiff::Timestamp;
 
-use super::shared::{Attached, InFlight, Place, SchedulerState, Shared, Stop, lock};
+use super::shared::{Attached, InFlight, Place, Report, SchedulerState, Shared, Stop, lock};
 use super::{heartbeat, zone_data};
 use crate::cancel::CancelToken;
 use crate::clock::{later, until};
@@ -31,6 +31,8 @@ use crate::task::{RunContext, TaskEnd};
 const CLAIM_LIMIT: usize = 1024;
 /// The shortest sleep after a claim that left something that was due.
 const FRUITLESS_WAIT: Duration = Duration::from_millis(50);
+/// How long to leave alone what a store refused.
+const REFUSED_WAIT: Duration = Duration::from_mins(1);
 /// A claim of so many jobs is one of many in a row.
 const BUSY_JOBS: usize = 64;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -42,6 +44,9 @@ pub(super) struct StoreLoop {
     retry: Duration,
     /// A claim did not answer, so this node may own runs it does not know of.
     uncertain: bool,
+    /// Ends of runs that the store would not take, and when to try again.
+    refused: Vec<Report>,
+    refused_until: Duration,
     /// The last claim brought many jobs, so the next look is worth more when it is not for one run at a time.
     busy: bool,
 }
@@ -62,6 +67,8 @@ impl StoreLoop {
             attached,
             retry: RETRY_FIRST,
             uncertain,
+            refused: Vec::new(),
+            refused_until: Duration::ZERO,
             busy: false,
         }
     }
@@ -330,20 +337,66 @@ impl StoreLoop {
     /// Writes the ends of runs to the ledger.
     async fn report(&mut self) -> StoreResult<()> {
         loop {
-            let mut unreported = Unreported::of(&self.attached);
+            self.take_up_refused();
+            let attached = Arc::clone(&self.attached);
+            let mut unreported = Unreported::of(&attached);
             let reports = &unreported.reports;
             if reports.is_empty() {
                 return Ok(());
             }
             let finishes = reports.iter().map(|(finish, _)| finish.clone()).collect();
-            let outcomes = self
+            let outcomes = match self
                 .shared
                 .deadline(self.attached.store.finish(finishes))
-                .await?;
+                .await
+            {
+                Ok(outcomes) => outcomes,
+                Err(error) if error.is_retryable() => return Err(error),
+                // One of them is at fault; the others must not wait for it.
+                Err(_) => {
+                    self.report_singly(&mut unreported.reports).await?;
+                    continue;
+                }
+            };
             let reports = std::mem::take(&mut unreported.reports);
             for ((finish, run), outcome) in reports.into_iter().zip(outcomes) {
                 self.reported(finish, &run, &outcome);
             }
+        }
+    }
+
+    /// Writes ends one by one, and sets aside those that the store refuses for good.
+    async fn report_singly(&mut self, reports: &mut Vec<Report>) -> StoreResult<()> {
+        while let Some((finish, _)) = reports.first() {
+            let finishing = self.attached.store.finish(vec![finish.clone()]);
+            let outcome = self.shared.deadline(finishing).await;
+            if let Err(error) = &outcome
+                && error.is_retryable()
+            {
+                return Err(error.clone());
+            }
+            let (finish, run) = reports.remove(0);
+            match outcome {
+                Ok(outcomes) => {
+                    for outcome in outcomes {
+                        self.reported(finish.clone(), &run, &outcome);
+                    }
+                }
+                Err(error) => {
+                    let (job, id) = (&run.job_id, run.id);
+                    tracing::error!(%job, run = %id, %error, "the end of a run cannot be recorded; trying again in a minute");
+                    self.refused_until = self.shared.clock.monotonic() + REFUSED_WAIT;
+                    self.refused.push((finish, run));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries again, after a while, what the store refused.
+    fn take_up_refused(&mut self) {
+        if !self.refused.is_empty() && self.shared.clock.monotonic() >= self.refused_until {
+            lock(&self.attached.reports).append(&mut self.refused);
         }
     }
 
@@ -410,7 +463,11 @@ impl StoreLoop {
     }
 
     /// Says farewell to the store; a store that is away learns of it from the lease.
-    async fn close(&self) {
+    async fn close(&mut self) {
+        if self.uncertain {
+            // What is not given back now waits for the end of its lease.
+            let _ = self.give_back_unknown().await;
+        }
         let Shared { node, .. } = *self.shared;
         let key = node.to_string();
         let store = &self.attached.store;
@@ -468,7 +525,7 @@ impl Drop for Entrusted {
 /// harmless, the second is superseded by the first.
 struct Unreported<'a> {
     attached: &'a Attached,
-    reports: Vec<(Finish, Arc<Run>)>,
+    reports: Vec<Report>,
 }
 
 impl<'a> Unreported<'a> {
@@ -513,7 +570,15 @@ pub(super) async fn supervise(shared: Arc<Shared>, attached: Arc<Attached>) {
         let ended = AssertUnwindSafe(store_loop.run()).catch_unwind().await;
         lock(&attached.health).ready = false;
         if ended.is_ok() {
-            break;
+            attached.live.store(false, Ordering::SeqCst);
+            attached.ended.notify(usize::MAX);
+            // A start that came before `live` was cleared took this loop for a living one.
+            if attached.stopping.load(Ordering::SeqCst)
+                || attached.live.swap(true, Ordering::SeqCst)
+            {
+                return;
+            }
+            continue;
         }
         failed(
             &shared,
@@ -523,8 +588,6 @@ pub(super) async fn supervise(shared: Arc<Shared>, attached: Arc<Attached>) {
         shared.runtime.sleep(RETRY_MAX).await;
         uncertain = true;
     }
-    attached.live.store(false, Ordering::SeqCst);
-    attached.ended.notify(usize::MAX);
 }
 
 /// Gives runs to their executors, in order, as many at once as follow each other on one.
@@ -614,7 +677,7 @@ fn finish_of(
     let next_attempt_at = match ending {
         Ending::Failed | Ending::TimedOut => policy
             .retry
-            .and_then(|retry| retry.wait_after(run.attempt))
+            .and_then(|retry| retry.wait_after(run.attempt - run.crashes))
             .map(|wait| later(now(), wait)),
         // The rest of the work is handed to whoever comes next.
         Ending::Cancelled(Reason::Shutdown) if policy.on_crash == OnCrash::Rerun => Some(now()),

@@ -129,6 +129,9 @@ pub struct StoreHealth {
     pub ready: bool,
 }
 
+/// The end of a run, on its way to the ledger.
+pub(super) type Report = (Finish, Arc<Run>);
+
 /// A job store with what this process does for it.
 #[derive(Debug)]
 pub(super) struct Attached {
@@ -137,7 +140,7 @@ pub(super) struct Attached {
     /// Wakes the store's loop.
     pub(super) wake: event_listener::Event,
     pub(super) running: Mutex<HashMap<RunId, InFlight>>,
-    pub(super) reports: Mutex<Vec<(Finish, Arc<Run>)>>,
+    pub(super) reports: Mutex<Vec<Report>>,
     pub(super) stopping: AtomicBool,
     pub(super) health: Mutex<StoreHealth>,
     /// The store's time less the local clock's.
