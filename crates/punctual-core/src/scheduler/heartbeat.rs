@@ -9,7 +9,8 @@ use futures_util::FutureExt;
 use futures_util::future::{join, select};
 use serde_json::json;
 
-use super::engine::{failed, stop};
+use super::engine::failed;
+use super::flight::stop;
 use super::prepare::NodeRecord;
 use super::shared::{Attached, Shared, Stop, lock};
 use crate::event::EventKind;

@@ -4,6 +4,7 @@ mod builder;
 mod configure;
 mod engine;
 mod error;
+mod flight;
 mod heartbeat;
 mod kinds;
 mod new_job;
@@ -216,7 +217,7 @@ impl Scheduler {
             tracing::warn!(job_store = %attached.alias, runs = left.len(), "asking the last runs to stop");
         }
         for id in left {
-            engine::stop(&self.0, attached, id, Stop::Shutdown);
+            flight::stop(&self.0, attached, id, Stop::Shutdown);
         }
         // The grace for runs, and then the time a store may take to hear of them.
         let rest = self.0.settings.cancel_grace + self.0.settings.store_deadline;
@@ -536,7 +537,7 @@ impl Scheduler {
         for attached in self.0.stores() {
             if let Some(run) = self.0.deadline(attached.store.request_cancel(id)).await? {
                 if run.state() == RunState::Running {
-                    engine::stop(&self.0, &attached, id, Stop::Requested);
+                    flight::stop(&self.0, &attached, id, Stop::Requested);
                 }
                 return Ok(run);
             }
