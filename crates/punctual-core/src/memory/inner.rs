@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::heap::{Heap, NOWHERE, Ties};
 use super::ledger::Ledger;
-use super::packed::PackedState;
+use super::packed::{LiveRuns, PackedState};
 use crate::decide::JobView;
 use crate::id::{ExecutorName, Fence, JobId, NodeId, RunId, TaskName};
 use crate::job::{Job, JobDefinition, StoredJob};
@@ -27,7 +27,7 @@ use crate::store::{
 pub(super) struct Entry {
     pub(super) definition: Arc<JobDefinition>,
     pub(super) state: PackedState,
-    pub(super) live: Vec<Run>,
+    pub(super) live: LiveRuns,
     pub(super) class: u32,
 }
 
@@ -223,9 +223,6 @@ impl Inner {
                 (Some(at), false) => entry.live[at] = run,
                 (Some(at), true) => {
                     entry.live.remove(at);
-                    if entry.live.is_empty() {
-                        entry.live = Vec::new(); // a million idle jobs hold no room for runs
-                    }
                     ledger.close(run);
                 }
                 (None, _) => ledger.amend(run),
@@ -236,7 +233,6 @@ impl Inner {
                 ledger.close(run);
             } else {
                 ledger.open(run.id, slot);
-                entry.live.reserve_exact(1);
                 entry.live.push(run);
             }
         }
@@ -247,7 +243,7 @@ impl Inner {
         let entry = self.slots.take(slot);
         self.fence_floor = self.fence_floor.max(entry.state.fence());
         // What still runs goes on without its job.
-        self.ledger.orphan(entry.live.clone());
+        self.ledger.orphan(entry.live.to_vec());
         entry
     }
 
@@ -284,11 +280,11 @@ impl Inner {
         let slot = self.slots.insert(Entry {
             definition,
             state: PackedState::pack(job.state.clone()),
-            live: Vec::new(),
+            live: LiveRuns::default(),
             class,
         });
         self.ledger.adopt(&orphans, slot);
-        self.slots.get_mut(slot).live = orphans;
+        self.slots.get_mut(slot).live = LiveRuns::new(orphans);
         self.apply_rows(slot, plan.update, plan.insert);
         self.reheap(slot, job.state.wake_at);
         *earlier |= job.state.wake_at.is_some();

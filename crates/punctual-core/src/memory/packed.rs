@@ -1,9 +1,12 @@
 //! A job's state in as few bytes as it takes: a million of them are held in memory.
 
+use std::ops::{Deref, DerefMut};
+
 use jiff::Timestamp;
 
 use crate::id::{Fence, JobKey};
 use crate::job::{JobState, Paused, Phase};
+use crate::run::Run;
 
 /// A moment that may be none, in eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,5 +91,48 @@ impl PackedState {
 
     pub(super) fn fence(&self) -> Fence {
         self.fence
+    }
+}
+
+/// The live runs of a job, in eight bytes where there are none, as of most jobs most of the time.
+#[derive(Debug, Default)]
+#[expect(
+    clippy::box_collection,
+    reason = "the smaller the empty one, the better"
+)]
+pub(super) struct LiveRuns(Option<Box<Vec<Run>>>);
+
+impl LiveRuns {
+    pub(super) fn new(runs: Vec<Run>) -> Self {
+        Self((!runs.is_empty()).then(|| Box::new(runs)))
+    }
+
+    pub(super) fn push(&mut self, run: Run) {
+        let runs = self.0.get_or_insert_default();
+        runs.reserve_exact(1);
+        runs.push(run);
+    }
+
+    pub(super) fn remove(&mut self, at: usize) {
+        if let Some(runs) = &mut self.0 {
+            runs.remove(at);
+            if runs.is_empty() {
+                self.0 = None;
+            }
+        }
+    }
+}
+
+impl Deref for LiveRuns {
+    type Target = [Run];
+
+    fn deref(&self) -> &[Run] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl DerefMut for LiveRuns {
+    fn deref_mut(&mut self) -> &mut [Run] {
+        self.0.as_deref_mut().map_or(&mut [], Vec::as_mut_slice)
     }
 }
