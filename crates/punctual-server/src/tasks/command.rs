@@ -200,11 +200,25 @@ enum Stopped {
     TooLong(Duration),
 }
 
+/// A folder that is missing looks to the system like a program that is.
+fn not_started(args: &CommandArgs, error: &std::io::Error) -> String {
+    let program = &args.argv[0];
+    match &args.cwd {
+        Some(cwd) if !cwd.is_dir() => {
+            format!(
+                "{program:?} could not be started: its cwd {} is not a folder",
+                cwd.display()
+            )
+        }
+        _ => format!("{program:?} could not be started: {error}"),
+    }
+}
+
 pub(crate) async fn run(Args(args): Args<CommandArgs>, context: RunContext) -> TaskEnd {
     let mut child = match prepare(&args, &context).spawn() {
         Ok(child) => child,
         Err(error) => {
-            return TaskEnd::Failed(format!("{:?} could not be started: {error}", args.argv[0]));
+            return TaskEnd::Failed(not_started(&args, &error));
         }
     };
     let mut group = Group::of(&child);

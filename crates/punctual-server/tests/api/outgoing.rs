@@ -182,6 +182,11 @@ async fn commands_run_without_a_shell() {
             "could not be started",
         ),
         (
+            json!({"argv": ["pwd"], "cwd": "/does/not/exist"}),
+            "failed",
+            "its cwd /does/not/exist is not a folder",
+        ),
+        (
             json!({"argv": ["sh", "-c", "sleep 60 & sleep 60"], "timeout": 0.2}),
             "timed_out",
             "0.2 s",
