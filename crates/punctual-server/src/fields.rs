@@ -134,7 +134,7 @@ impl Fields {
         reason = "absent, and present as nothing, are two things"
     )]
     pub(crate) fn seconds(&mut self, key: &str) -> Answer<Option<Option<Duration>>> {
-        let wanted = format!("a number of seconds from 0 to {}, or null", seconds::MAX);
+        let wanted = format!("a number of seconds above 0, to {}, or null", seconds::MAX);
         match self.take(key) {
             None => Ok(None),
             Some(Value::Null) => Ok(Some(None)),

@@ -108,7 +108,7 @@ async fn statuses_tell_what_was_wrong() {
             with("misfire_grace_time", json!(-1)),
             422,
             "misfire_grace_time",
-            "from 0",
+            "above 0",
         ),
         (
             with("coalesce", json!("yes")),
