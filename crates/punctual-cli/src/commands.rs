@@ -80,7 +80,12 @@ fn retry(text: &str) -> Outcome<Value> {
     match text.parse::<u32>() {
         Ok(attempts) => Ok(json!({ "attempts": attempts })),
         Err(_) if text == "none" => Ok(Value::Null),
-        Err(_) => read_json("--retry", text),
+        Err(_) => serde_json::from_str(text).map_err(|_| {
+            Failure::usage(format!(
+                "--retry: {text:?} is neither a number of attempts nor \"none\" nor an object such as \
+                 {{\"attempts\":3,\"delay\":10}}"
+            ))
+        }),
     }
 }
 
@@ -410,12 +415,24 @@ pub(crate) async fn run(args: &RunArgs) -> Outcome {
         return print(&args.server, &answer, |job| show::run_sentence(&job["run"]));
     }
     let id = answer["run"]["id"].as_str().unwrap_or_default().to_owned();
+    let mut told = false;
     let ended = loop {
         let run = client
             .ask(Method::GET, &format!("/runs/{}", encode(&id)), None)
             .await?;
         if !matches!(run["state"].as_str(), Some("pending" | "running")) {
             break run;
+        }
+        if run["reason"] == "paused" && !told {
+            told = true;
+            output::tell(format_args!(
+                "run {id} is held back, for {} is paused; it starts when that is resumed",
+                if answer["paused"].is_null() {
+                    "the scheduler"
+                } else {
+                    "the job"
+                },
+            ));
         }
         tokio::time::sleep(POLL).await;
     };
