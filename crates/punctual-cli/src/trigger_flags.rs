@@ -55,7 +55,10 @@ fn usage(flag: &str, error: impl std::fmt::Display) -> Failure {
 
 /// JSON on the command line.
 pub(crate) fn read_json(flag: &str, text: &str) -> Outcome<Value> {
-    serde_json::from_str(text).map_err(|error| usage(flag, format!("not JSON: {error}")))
+    serde_json::from_str(text).map_err(|error| {
+        usage(flag, format!("not JSON: {error}"))
+            .hint("JSON has double quotes; put single ones around it for the shell: '{\"key\": \"value\"}'")
+    })
 }
 
 /// Seconds, as a whole number where they are one.
