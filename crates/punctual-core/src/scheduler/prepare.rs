@@ -91,7 +91,7 @@ pub(super) async fn new_job(
     let ready = ready_trigger(shared, &declared, now)?;
     let mut warnings = Vec::new();
     if matches!(new.first_run, FirstRun::ByTrigger) {
-        check_runs(&id, &ready, now)?;
+        check_runs(shared, &id, &ready, now)?;
         if ready.trigger.kind() == "date"
             && let Ok(Some(past)) = ready.schedule.last_at_or_before(now)
             && past < now
@@ -178,7 +178,7 @@ pub(super) async fn patch(
         && next_run_time.is_none()
         && ready.trigger != current.trigger
     {
-        check_runs(id, ready, now)?;
+        check_runs(shared, id, ready, now)?;
     }
     Ok(JobPatch {
         name: checked_name(name)?,
@@ -209,7 +209,12 @@ pub(super) fn ready_trigger(
     })
 }
 
-fn check_runs(id: &JobId, ready: &ReadyTrigger, now: Timestamp) -> Result<(), Error> {
+fn check_runs(
+    shared: &Shared,
+    id: &JobId,
+    ready: &ReadyTrigger,
+    now: Timestamp,
+) -> Result<(), Error> {
     let never = |reason| {
         Err(Error::NeverRuns {
             id: id.clone(),
@@ -223,8 +228,8 @@ fn check_runs(id: &JobId, ready: &ReadyTrigger, now: Timestamp) -> Result<(), Er
         Ok(Some(_)) => Ok(()),
         Ok(None) => never(
             ready
-                .schedule
-                .never_fires_reason(now)
+                .trigger
+                .never_fires_reason(now, shared.zones.db())
                 .unwrap_or_else(|| "its trigger has ended".to_owned()),
         ),
         Err(limit) => never(limit.to_string()),

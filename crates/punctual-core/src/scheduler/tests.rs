@@ -528,7 +528,7 @@ fn refusals_name_the_field_and_the_cure() {
                 .id("x")
                 .trigger(Trigger::cron().month("2").day("30").build().unwrap()),
             "trigger",
-            "would never run",
+            "day 30 does not exist in February",
         ),
     ];
     for (job, field, words) in cases {

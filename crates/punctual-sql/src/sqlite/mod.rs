@@ -124,6 +124,7 @@ pub struct SqliteStore {
     reads: Queue<Reader>,
     changed: Changed,
     locks: Arc<Locks>,
+    /// The writer, and the reader after it.
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -242,14 +243,22 @@ impl SqliteStore {
     }
 }
 
-impl Drop for SqliteStore {
-    fn drop(&mut self) {
-        self.writes.close();
-        self.reads.close();
-        for thread in self.threads.drain(..) {
+impl SqliteStore {
+    fn join_last(&mut self) {
+        if let Some(thread) = self.threads.pop() {
             // It has caught every panic, and there is nobody to tell of another.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // One after the other: of two connections that close at once neither is the last, which carries the log over.
+        self.reads.close();
+        self.join_last();
+        self.writes.close();
+        self.join_last();
     }
 }
 
