@@ -32,7 +32,7 @@ pub enum Error {
         reason: String,
     },
     /// No node that is alive has the task.
-    #[error("task {task:?} is not known{}; register it, or allow unknown tasks for a node that comes later", nearest_text(.nearest))]
+    #[error("task {task:?} is not known{}; register it, or say `allow_unknown_task` to add it for a node that comes later", nearest_text(.nearest))]
     UnknownTask {
         /// The task asked for.
         task: TaskName,
