@@ -40,4 +40,5 @@ mod trial;
 pub use list::CASES;
 pub use trial::{
     FreshStore, JobSpec, Place, START, Skipped, Trial, Verdict, change_trigger, job, run_case,
+    server_url,
 };

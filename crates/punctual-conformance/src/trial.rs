@@ -30,6 +30,26 @@ const LEASE: Duration = Duration::from_secs(30);
 pub trait FreshStore: Send + Sync {
     /// An empty place.
     fn fresh(&self) -> Box<dyn Place>;
+
+    /// The server that the store needs and that is not there: no case can run.
+    fn missing(&self) -> Option<String> {
+        None
+    }
+}
+
+/// The address of a server that tests may use, from `PUNCTUAL_TEST_<NAME>_URL`, such as `PUNCTUAL_TEST_POSTGRES_URL`.
+///
+/// # Panics
+///
+/// Where there is none and `CI` is `true`: there a suite that is skipped is a failure.
+pub fn server_url(name: &str) -> Option<String> {
+    let variable = format!("PUNCTUAL_TEST_{}_URL", name.to_uppercase());
+    let url = std::env::var(&variable).ok().filter(|url| !url.is_empty());
+    assert!(
+        url.is_some() || std::env::var("CI").as_deref() != Ok("true"),
+        "{variable} is not set; `cargo xtask test` starts the servers and sets it"
+    );
+    url
 }
 
 /// Where one store keeps its data: a file, a schema, a prefix.
@@ -59,6 +79,10 @@ pub fn run_case<F: Future<Output = Verdict>>(
     fresh: impl FreshStore + 'static,
     case: impl FnOnce(Trial) -> F,
 ) {
+    if let Some(server) = fresh.missing() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED {name}: no {server} server");
+        return;
+    }
     async_io::block_on(async {
         let trial = Trial::new(Arc::new(fresh)).await;
         if let Err(Skipped(reason)) = case(trial).await {
