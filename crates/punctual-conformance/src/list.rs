@@ -92,6 +92,7 @@ macro_rules! job_store_cases {
                 a_job_may_give_up_on_a_crash
                 renewing_keeps_a_run
                 what_was_taken_is_lost
+                work_that_was_cut_off_is_run_again
                 a_stale_fence_is_refused
                 a_node_spares_itself
                 a_run_without_a_job_stays_lost

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// The present time, to the microsecond.
     fn now(&self) -> Timestamp;
-    /// Time since some fixed moment; goes on while the machine sleeps and never goes back.
+    /// Time since some fixed moment; goes on while the machine sleeps and never goes back. On Unix the moment is the same
+    /// for every process of the machine.
     fn monotonic(&self) -> Duration;
 }
 
@@ -30,7 +31,14 @@ impl Clock for SystemClock {
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(all(unix, not(target_os = "linux")))]
+    fn monotonic(&self) -> Duration {
+        // Counts suspend on macOS. Like the one above it is the same in every process of the machine.
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+
+    #[cfg(not(unix))]
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     fn monotonic(&self) -> Duration {
         use std::sync::OnceLock;

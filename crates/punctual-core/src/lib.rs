@@ -14,6 +14,7 @@ pub mod event;
 pub mod executor;
 pub mod id;
 pub mod job;
+pub mod lease;
 pub mod memory;
 pub mod output;
 pub mod plan;

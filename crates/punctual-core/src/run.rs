@@ -123,6 +123,8 @@ pub enum Ending {
     TimedOut,
     /// It was stopped.
     Cancelled(Reason),
+    /// It was stopped because its lease ran out unrenewed.
+    Lost,
 }
 
 impl Ending {
@@ -132,6 +134,7 @@ impl Ending {
             Self::Failed => RunState::Failed,
             Self::TimedOut => RunState::TimedOut,
             Self::Cancelled(_) => RunState::Cancelled,
+            Self::Lost => RunState::Lost,
         }
     }
 }
@@ -307,12 +310,14 @@ impl Run {
         Ok(())
     }
 
-    /// running → succeeded, failed, `timed_out` or cancelled.
+    /// running → succeeded, failed, `timed_out`, cancelled or lost.
     pub fn end(&mut self, ending: Ending, now: Timestamp) -> Result<(), IllegalMove> {
         self.expect_state(RunState::Running, "end")?;
         self.state = ending.state();
-        if let Ending::Cancelled(reason) = ending {
-            self.reason = Some(reason);
+        match ending {
+            Ending::Cancelled(reason) => self.reason = Some(reason),
+            Ending::Lost => self.reason = Some(Reason::LeaseExpired),
+            Ending::Succeeded | Ending::Failed | Ending::TimedOut => {}
         }
         self.close(now);
         Ok(())

@@ -33,6 +33,7 @@ use serde_json::Value;
 use crate::cancel::CancelToken;
 use crate::id::{NameError, TaskName};
 use crate::job::{JobArgs, JobDefinition};
+use crate::lease::Lease;
 use crate::output::Output;
 use crate::run::Run;
 use crate::store::BoxFuture;
@@ -47,6 +48,9 @@ pub enum TaskEnd {
     Failed(String),
     /// It gave up waiting; for what.
     TimedOut(String),
+    /// It stopped because the run's [lease](RunContext::lease) was about to end; what it says. The run is lost to this
+    /// node: it ends as that of a dead node does, and by the job's `on_crash` is run again.
+    LeaseEnded(String),
 }
 
 /// The run a task works for: which, when, which attempt; a place to log to; and whether to stop.
@@ -55,18 +59,27 @@ pub struct RunContext {
     run: Arc<Run>,
     definition: Arc<JobDefinition>,
     cancel: CancelToken,
+    lease: Lease,
     output: Output,
 }
 
 impl RunContext {
-    /// A context for a run.
+    /// A context for a run whose lease holds for ever.
     pub fn new(run: Arc<Run>, definition: Arc<JobDefinition>, cancel: CancelToken) -> Self {
         Self {
             run,
             definition,
             cancel,
+            lease: Lease::unlimited(),
             output: Output::default(),
         }
+    }
+
+    /// The same, with another lease.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Lease) -> Self {
+        self.lease = lease;
+        self
     }
 
     /// The run's row: id, job, nominal time, attempt, fencing token.
@@ -97,6 +110,11 @@ impl RunContext {
     /// Says when to stop.
     pub fn cancel_token(&self) -> &CancelToken {
         &self.cancel
+    }
+
+    /// How long no other node can start the next attempt.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
     }
 }
 

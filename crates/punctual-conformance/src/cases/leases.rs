@@ -124,6 +124,28 @@ pub async fn what_was_taken_is_lost(trial: Trial) -> Verdict {
     Ok(())
 }
 
+/// A node that cut off its own work when the lease ran out loses the run as a dead node does: it is run again.
+pub async fn work_that_was_cut_off_is_run_again(trial: Trial) -> Verdict {
+    trial.add(job("a").every(3600)).await;
+    trial.go_to(3600);
+    let first = trial.claim_one().await;
+    trial.go_to(3640);
+    assert_eq!(
+        trial.finish(&first, Ending::Lost).await,
+        FinishOutcome::Accepted { job_removed: false }
+    );
+    let second = trial.claim_one().await;
+    assert_eq!((second.attempt, second.crashes), (2, 1));
+    assert_eq!(second.idempotency_key(), first.idempotency_key());
+    assert!(second.fence > first.fence);
+    trial.succeed(&second).await;
+    assert_eq!(
+        words(&trial.ledger("a").await),
+        ["lost lease_expired", "succeeded"]
+    );
+    Ok(())
+}
+
 /// The late result of a former owner is refused and noted; the new owner's result stands.
 pub async fn a_stale_fence_is_refused(trial: Trial) -> Verdict {
     trial.add(job("a").every(3600)).await;

@@ -158,6 +158,13 @@ pub fn finish(
         run.superseded_at = Some(now);
         return Finished::Superseded(run);
     }
+    if finish.ending == Some(Ending::Lost) {
+        // Nobody took it over meanwhile, so its own node does what another would have done.
+        run.output.clone_from(&finish.output);
+        run.error.clone_from(&finish.error);
+        let plan = reclaim(view, &run, Reason::LeaseExpired, moment);
+        return Finished::Accepted(plan.expect("checked above that it is running"));
+    }
     match finish.ending {
         None => run.release(),
         Some(ending) => run.end(ending, now),

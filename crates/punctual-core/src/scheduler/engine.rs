@@ -20,6 +20,7 @@ use crate::clock::until;
 use crate::event::EventKind;
 use crate::executor::{Executor, Work};
 use crate::job::JobDefinition;
+use crate::lease::Lease;
 use crate::plan::Finish;
 use crate::run::{Ending, Reason, Run, RunState};
 use crate::store::{ClaimFilter, ClaimRequest, ClaimedJob, FinishOutcome, StoreError, StoreResult};
@@ -297,7 +298,13 @@ impl StoreLoop {
         };
         let run = Arc::new(run);
         let cancel = CancelToken::new();
-        let context = RunContext::new(Arc::clone(&run), Arc::clone(&definition), cancel.clone());
+        let lease = if attached.store.abilities().many_nodes {
+            Lease::until(lease_end, Arc::clone(&shared.clock))
+        } else {
+            Lease::unlimited()
+        };
+        let context = RunContext::new(Arc::clone(&run), Arc::clone(&definition), cancel.clone())
+            .with_lease(lease.clone());
         let timeout = definition.policy.timeout;
         let (timer, abort) = timeout
             .map(|timeout| abortable(shared.runtime.sleep(timeout)))
@@ -307,7 +314,7 @@ impl StoreLoop {
             definition,
             cancel,
             stop: None,
-            lease_end,
+            lease,
             output: context.output().clone(),
             timer: abort,
         };
@@ -402,10 +409,10 @@ impl StoreLoop {
         match outcome {
             FinishOutcome::Accepted { job_removed } => {
                 let Some(ending) = finish.ending else { return };
-                let kind = if ending == Ending::Succeeded {
-                    EventKind::JobExecuted
-                } else {
-                    EventKind::JobError
+                let kind = match ending {
+                    Ending::Succeeded => EventKind::JobExecuted,
+                    Ending::Lost => EventKind::JobLost,
+                    _ => EventKind::JobError,
                 };
                 self.shared.emit(kind, |event| {
                     let mut ended = (**run).clone();
@@ -651,7 +658,7 @@ mod tests {
                         definition: Arc::clone(&job.definition),
                         cancel: CancelToken::new(),
                         stop: None,
-                        lease_end: Duration::MAX,
+                        lease: Lease::unlimited(),
                         output: context.output().clone(),
                         timer: None,
                     };

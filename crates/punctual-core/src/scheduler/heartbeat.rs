@@ -174,8 +174,8 @@ impl Heartbeat {
                     stop(&self.shared, &self.attached, id, Stop::Lost);
                 }
                 Renewed::Kept | Renewed::CancelRequested => {
-                    if let Some(flight) = lock(&self.attached.running).get_mut(&id) {
-                        flight.lease_end = asked_at + lease;
+                    if let Some(flight) = lock(&self.attached.running).get(&id) {
+                        flight.lease.renew(asked_at + lease);
                     }
                 }
             }
@@ -191,7 +191,7 @@ impl Heartbeat {
         let now = self.shared.clock.monotonic();
         let expired: Vec<RunId> = lock(&self.attached.running)
             .iter()
-            .filter(|(_, flight)| flight.lease_end <= now)
+            .filter(|(_, flight)| flight.lease.is_over(now))
             .map(|(&id, _)| id)
             .collect();
         for id in expired {

@@ -16,6 +16,7 @@ use crate::event::{Event, EventKind, Listeners};
 use crate::executor::{Executor, ExecutorEnv};
 use crate::id::{ExecutorName, Fence, NodeId, RunId, TaskName};
 use crate::job::JobDefinition;
+use crate::lease::Lease;
 use crate::plan::{Finish, PolicyPatch};
 use crate::run::Run;
 use crate::runtime::{Runtime, timeout};
@@ -113,8 +114,7 @@ pub(super) struct InFlight {
     pub(super) definition: Arc<JobDefinition>,
     pub(super) cancel: CancelToken,
     pub(super) stop: Option<Stop>,
-    /// When the lease ends, by the monotonic clock.
-    pub(super) lease_end: Duration,
+    pub(super) lease: Lease,
     pub(super) output: crate::output::Output,
     /// Ends the wait for its timeout.
     pub(super) timer: Option<AbortHandle>,
