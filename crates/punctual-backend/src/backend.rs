@@ -96,6 +96,8 @@ pub struct Damaged {
     pub fence: Fence,
     /// Its pause, where that can be read.
     pub paused: Option<Paused>,
+    /// When it would be claimed; the present where even that cannot be read.
+    pub wake_at: Timestamp,
 }
 
 /// A job in a list.
@@ -124,6 +126,8 @@ pub struct Due<'a> {
     pub executor: &'a ExecutorName,
     /// Jobs to step over; hardly ever any.
     pub except: &'a [JobId],
+    /// Where the last answer of this unit ended: the `wake_at` and the id of its last job. Hardly ever asked for.
+    pub after: Option<(Timestamp, &'a JobId)>,
     /// The most to return; never 0.
     pub limit: usize,
 }
