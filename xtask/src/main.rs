@@ -1,6 +1,8 @@
 //! Chores, as `cargo xtask <chore>`: what CI calls is what people type.
 #![expect(clippy::print_stdout, reason = "chores talk to people")]
 
+mod services;
+
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +24,7 @@ fn main() -> Result<()> {
         Some("test") => test(&rest),
         Some("features") => features(),
         Some("size") => size(),
+        Some("services") => services::main(&rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             Ok(())
