@@ -33,6 +33,7 @@
 //! Every case is a function in [`cases`], and its doc line is the rule. A case that needs an ability which the store does
 //! not declare says on stderr that it is skipped, and why. Time is set, never slept through.
 
+pub mod bench;
 pub mod cases;
 mod list;
 mod trial;
