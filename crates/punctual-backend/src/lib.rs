@@ -8,8 +8,16 @@
 pub mod codec;
 
 mod backend;
+mod cache;
 mod changed;
+mod claim;
+mod draft;
+mod jobs;
 mod options;
+mod parked;
+mod runs;
+mod shared;
+mod store;
 
 pub use backend::{
     After, Awaited, Backend, BackendError, BackendResult, Body, Damaged, Due, Fate, Listed,
@@ -17,3 +25,4 @@ pub use backend::{
 };
 pub use changed::Changed;
 pub use options::{DEFAULT_PREFIX, StoreOptions};
+pub use store::BackendStore;

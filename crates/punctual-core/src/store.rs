@@ -308,6 +308,15 @@ impl Default for Retention {
     }
 }
 
+/// A job as one store holds it, on its way to another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MovedJob {
+    /// The job, with its state.
+    pub job: Job,
+    /// Its pending and running runs.
+    pub live: Vec<Run>,
+}
+
 /// A place where jobs and their ledger are kept. See the [module](self) for the rules.
 ///
 /// Every method may be called from many tasks at once.
@@ -398,6 +407,20 @@ pub trait JobStore: Records + fmt::Debug + Send + Sync + 'static {
 
     /// Forgets old rows of the ledger; returns how many.
     fn prune(&self, retention: Retention) -> BoxFuture<'_, StoreResult<u64>>;
+
+    /// The highest fencing token ever given to a job that is gone, or something higher.
+    fn fence_floor(&self) -> BoxFuture<'_, StoreResult<Fence>>;
+
+    /// Lets no new job begin with a lower token than this. For moving between stores.
+    fn raise_fence_floor(&self, fence: Fence) -> BoxFuture<'_, StoreResult<()>>;
+
+    /// Takes over jobs as another store held them: life, cursor, pause and fence go on. One whose id is taken is left
+    /// alone. Says of each, in order, whether it was taken over.
+    fn import_jobs(&self, jobs: Vec<MovedJob>) -> BoxFuture<'_, StoreResult<Vec<bool>>>;
+
+    /// Takes over rows of a ledger that are over, as another store held them. Those that are there already are left
+    /// alone. Returns how many were taken over.
+    fn import_rows(&self, rows: Vec<Run>) -> BoxFuture<'_, StoreResult<u64>>;
 
     /// Resolves when a job may be due earlier than [`next_due`](Self::next_due) said, through this process or, where
     /// the store has [`Abilities::notification`], through any.

@@ -19,8 +19,8 @@ use crate::plan::{self, AddRefusal, Addition, Claimer, Finish, Finished, JobChan
 use crate::run::{Reason, Run, RunState};
 use crate::store::{
     Added, ClaimFilter, ClaimRequest, Claimed, ClaimedJob, Expect, FinishOutcome, JobOrder,
-    JobQuery, PAUSED_KEY, Page, Reclaimed, Renewed, RunQuery, SCHEDULER_NAMESPACE, StoreResult,
-    Updated,
+    JobQuery, MovedJob, PAUSED_KEY, Page, Reclaimed, Renewed, RunQuery, SCHEDULER_NAMESPACE,
+    StoreResult, Updated,
 };
 
 #[derive(Debug)]
@@ -275,23 +275,39 @@ impl Inner {
         let id = addition.definition.id.clone();
         let orphans = self.ledger.orphans_of(&id);
         let (job, plan) = plan::add(None, addition, &orphans, self.fence_floor, moment)?;
-        let class = self.class_of(&job.definition);
-        let definition = Arc::clone(&job.definition);
-        let slot = self.slots.insert(Entry {
-            definition,
-            state: PackedState::pack(job.state.clone()),
-            live: LiveRuns::default(),
-            class,
-        });
+        let slot = self.place(&job);
         self.ledger.adopt(&orphans, slot);
         self.slots.get_mut(slot).live = LiveRuns::new(orphans);
         self.apply_rows(slot, plan.update, plan.insert);
-        self.reheap(slot, job.state.wake_at);
         *earlier |= job.state.wake_at.is_some();
         Ok(Added {
             job,
             replaced: false,
         })
+    }
+
+    fn place(&mut self, job: &Job) -> u32 {
+        let class = self.class_of(&job.definition);
+        let slot = self.slots.insert(Entry {
+            definition: Arc::clone(&job.definition),
+            state: PackedState::pack(job.state.clone()),
+            live: LiveRuns::default(),
+            class,
+        });
+        self.reheap(slot, job.state.wake_at);
+        slot
+    }
+
+    /// Takes over a job from another store; `false` where its id is taken.
+    pub(super) fn import(&mut self, moved: MovedJob, earlier: &mut bool) -> bool {
+        let MovedJob { job, live } = moved;
+        if self.slots.find(job.id()).is_some() {
+            return false;
+        }
+        let slot = self.place(&job);
+        self.apply_rows(slot, Vec::new(), live);
+        *earlier |= job.state.wake_at.is_some();
+        true
     }
 
     pub(super) fn replace_definition(

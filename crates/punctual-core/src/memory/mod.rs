@@ -22,8 +22,8 @@ use crate::plan::{self, AddRefusal, Addition, Finish, JobChange, Moment};
 use crate::run::{Run, RunState};
 use crate::store::{
     Abilities, Added, BoxFuture, ClaimFilter, ClaimRequest, Claimed, Enqueued, Expect,
-    FinishOutcome, JobQuery, JobStore, LogEntry, Page, ReclaimScope, Reclaimed, Record, Records,
-    Renewed, Retention, RunQuery, StoreError, StoreResult, Updated,
+    FinishOutcome, JobQuery, JobStore, LogEntry, MovedJob, Page, ReclaimScope, Reclaimed, Record,
+    Records, Renewed, Retention, RunQuery, StoreError, StoreResult, Updated,
 };
 
 /// How many rows of the ledger that are over a [`MemoryStore`] keeps, over all jobs, unless told otherwise.
@@ -285,6 +285,35 @@ impl JobStore for MemoryStore {
 
     fn prune(&self, retention: Retention) -> BoxFuture<'_, StoreResult<u64>> {
         self.ready(move |inner, moment, _| inner.ledger.prune(retention, moment.now))
+    }
+
+    fn fence_floor(&self) -> BoxFuture<'_, StoreResult<Fence>> {
+        self.ready(|inner, _, _| inner.fence_floor)
+    }
+
+    fn raise_fence_floor(&self, fence: Fence) -> BoxFuture<'_, StoreResult<()>> {
+        self.ready(move |inner, _, _| inner.fence_floor = inner.fence_floor.max(fence))
+    }
+
+    fn import_jobs(&self, jobs: Vec<MovedJob>) -> BoxFuture<'_, StoreResult<Vec<bool>>> {
+        self.ready(|inner, _, earlier| {
+            jobs.into_iter()
+                .map(|moved| inner.import(moved, earlier))
+                .collect()
+        })
+    }
+
+    fn import_rows(&self, rows: Vec<Run>) -> BoxFuture<'_, StoreResult<u64>> {
+        self.ready(|inner, _, _| {
+            let mut imported = 0;
+            for run in rows {
+                if inner.ledger.closed(run.id).is_none() {
+                    inner.ledger.close(run);
+                    imported += 1;
+                }
+            }
+            imported
+        })
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

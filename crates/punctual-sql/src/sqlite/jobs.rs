@@ -6,7 +6,7 @@ use punctual_core::plan::{
     self, AddRefusal, Addition, FirstRun, JobChange, OnConflict, PauseRequest, Plan,
 };
 use punctual_core::run::{Reason, Run, RunState};
-use punctual_core::store::{Added, Enqueued, StoreError, Updated};
+use punctual_core::store::{Added, Enqueued, MovedJob, StoreError, Updated};
 use rusqlite::OptionalExtension;
 
 use super::error::Result;
@@ -114,6 +114,16 @@ impl Session {
             .query_row([head.id().as_str()], |row| row.get(11))
             .optional()?;
         Ok(Fence(fence.unwrap_or(0).max(0) as u64))
+    }
+
+    /// Takes over a job from another store; `false` where its id is taken.
+    pub(super) fn import_job(&mut self, moved: &MovedJob) -> Result<bool> {
+        if self.head(moved.job.id())?.is_some() {
+            return Ok(false);
+        }
+        self.insert_job(&moved.job)?;
+        self.import_rows(&moved.live)?;
+        Ok(true)
     }
 
     pub(super) fn update(

@@ -43,8 +43,8 @@ use punctual_core::plan::{AddRefusal, Addition, Finish, JobChange};
 use punctual_core::run::{Run, RunState};
 use punctual_core::store::{
     Abilities, Added, BoxFuture, ClaimFilter, ClaimRequest, Claimed, Enqueued, Expect,
-    FinishOutcome, JobQuery, JobStore, LogEntry, Page, ReclaimScope, Reclaimed, Record, Records,
-    Renewed, Retention, RunQuery, StoreError, StoreResult, Updated,
+    FinishOutcome, JobQuery, JobStore, LogEntry, MovedJob, Page, ReclaimScope, Reclaimed, Record,
+    Records, Renewed, Retention, RunQuery, StoreError, StoreResult, Updated,
 };
 use punctual_core::zones::Zones;
 use serde_json::Value;
@@ -408,6 +408,24 @@ impl JobStore for SqliteStore {
     /// Goes a thousand rows at a time; dropped midway, the rest stays for the next time.
     fn prune(&self, retention: Retention) -> BoxFuture<'_, StoreResult<u64>> {
         Box::pin(self.prune_all(retention))
+    }
+
+    fn fence_floor(&self) -> BoxFuture<'_, StoreResult<Fence>> {
+        self.writes.call(|session| session.fence_floor())
+    }
+
+    fn raise_fence_floor(&self, fence: Fence) -> BoxFuture<'_, StoreResult<()>> {
+        self.writes
+            .call(move |session| session.raise_fence_floor(fence))
+    }
+
+    fn import_jobs(&self, jobs: Vec<MovedJob>) -> BoxFuture<'_, StoreResult<Vec<bool>>> {
+        self.writes
+            .call(move |session| jobs.iter().map(|moved| session.import_job(moved)).collect())
+    }
+
+    fn import_rows(&self, rows: Vec<Run>) -> BoxFuture<'_, StoreResult<u64>> {
+        self.writes.call(move |session| session.import_rows(&rows))
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {

@@ -363,6 +363,15 @@ impl Session {
         Ok(())
     }
 
+    /// Inserts rows that are not there yet; returns how many.
+    pub(super) fn import_rows(&self, runs: &[Run]) -> Result<u64> {
+        let mut inserted = 0;
+        for run in runs {
+            inserted += u64::from(self.insert_run(run)?);
+        }
+        Ok(inserted)
+    }
+
     /// Inserts a row; `false` where it is there already.
     fn insert_run(&self, run: &Run) -> Result<bool> {
         let micros = |time: Option<Timestamp>| time.map(Timestamp::as_microsecond);
