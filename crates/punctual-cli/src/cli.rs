@@ -48,6 +48,10 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Show when a trigger would fire; needs no server
     Next(Box<NextArgs>),
+    /// Watch over one program for `serve`, which starts this by itself
+    #[cfg(unix)]
+    #[command(hide = true)]
+    Supervise,
 }
 
 /// Settings of the server. Each may also be given as PUNCTUAL_<NAME> or in punctual.toml.

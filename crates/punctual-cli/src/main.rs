@@ -25,18 +25,20 @@ use self::exit::Outcome;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(command: Command) -> Outcome {
+fn run(command: Command) -> Outcome<ExitCode> {
     match command {
         Command::Serve(args) => {
             log::to_stderr();
             let settings = settings::resolve(&args.layer(), variables(), args.config.as_deref())?;
             serve::run(&settings)
         }
+        #[cfg(unix)]
+        Command::Supervise => return Ok(punctual_server::supervisor::run()),
         Command::Next(args) => next::run(&args),
         Command::Add(args) => ask(commands::add(&args)),
         Command::List(args) => ask(commands::list(&args)),
@@ -50,6 +52,7 @@ fn run(command: Command) -> Outcome {
         Command::Cancel(args) => ask(commands::cancel(&args)),
         Command::Status(args) => ask(commands::status(&args)),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// Waits for a server.

@@ -1,7 +1,7 @@
 //! `punctual serve`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use punctual_core::scheduler::{DEFAULT_ALIAS, Scheduler, Shutdown, StartMode, To
 use punctual_core::store::{JobStore, StoreError};
 use punctual_core::task::Registry;
 use punctual_core::zones::Zones;
-use punctual_server::tasks::{self, TaskOptions};
+use punctual_server::tasks::{self, Supervisor, TaskOptions};
 use punctual_server::{Auth, Hosts, Secret, ServerOptions, Tokens, router};
 use punctual_sql::{SqliteOptions, SqliteStore};
 use tokio::net::TcpListener;
@@ -158,6 +158,11 @@ async fn build(
     let options = TaskOptions {
         allow_command: settings.allow_command,
         allow_private_http: settings.allow_private_http,
+        supervisor: if settings.allow_command {
+            supervisor()?
+        } else {
+            None
+        },
     };
     tasks::register(&mut registry, options).map_err(Failure::plain)?;
     let builder = Scheduler::builder()
@@ -171,6 +176,25 @@ async fn build(
         )
         .job_store(DEFAULT_ALIAS, store);
     TokioScheduler::build(builder).await.map_err(Failure::plain)
+}
+
+/// This program again, as the one that watches over commands.
+fn supervisor() -> Outcome<Option<Supervisor>> {
+    if !cfg!(unix) {
+        return Ok(None);
+    }
+    // What runs, also after an upgrade has put another file in its place.
+    let running = Path::new("/proc/self/exe");
+    let program = if running.exists() {
+        running.to_owned()
+    } else {
+        std::env::current_exe().map_err(|error| {
+            Failure::plain(format!(
+                "commands take a supervisor, and this program does not find itself: {error}"
+            ))
+        })?
+    };
+    Ok(Some(Supervisor::new(program, ["supervise"])))
 }
 
 /// A token file that goes with the process, where the token does.

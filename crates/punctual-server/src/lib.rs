@@ -15,6 +15,8 @@ mod problem;
 mod query;
 mod route;
 mod secret;
+#[cfg(unix)]
+pub mod supervisor;
 pub mod tasks;
 mod wire;
 

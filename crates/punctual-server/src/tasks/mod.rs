@@ -1,9 +1,11 @@
 //! The built-in tasks: `http`, `command`, `log`.
 
-mod command;
+pub(crate) mod command;
 mod http;
 mod log;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use punctual_core::document::seconds;
@@ -14,12 +16,38 @@ use serde_json::Number;
 pub const COMMAND: &str = "command";
 
 /// Which built-in tasks there are, and how far they may go.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TaskOptions {
     /// Whether there is a task that runs programs. Default no.
     pub allow_command: bool,
     /// Whether `http` may reach loopback, private and link-local addresses. Default no.
     pub allow_private_http: bool,
+    /// What watches over the programs of `command`. Default nothing: they are this process's own children then. Their
+    /// leases are kept too, but where this process is killed or frozen nobody stops them: the next attempt may start
+    /// beside them.
+    pub supervisor: Option<Supervisor>,
+}
+
+/// The command line of a small program that starts another one and kills it, and all that it started, when this process
+/// ends or the run's lease is about to: it calls [`supervisor::run`](crate::supervisor::run) and nothing else. A binary
+/// of your own can be both, by an argument that only it knows. Used on Unix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supervisor {
+    program: PathBuf,
+    args: Vec<OsString>,
+}
+
+impl Supervisor {
+    /// The program and its arguments.
+    pub fn new(
+        program: impl Into<PathBuf>,
+        args: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Self {
+        Self {
+            program: program.into(),
+            args: args.into_iter().map(Into::into).collect(),
+        }
+    }
 }
 
 /// Registers the built-in tasks.
@@ -30,6 +58,7 @@ pub fn register(registry: &mut Registry, options: TaskOptions) -> Result<(), Reg
     });
     registry.add("http", http::run)?;
     if options.allow_command {
+        registry.state(command::Programs(options.supervisor));
         registry.add(COMMAND, command::run)?;
     }
     Ok(())

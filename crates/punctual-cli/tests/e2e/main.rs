@@ -1,0 +1,8 @@
+//! The real binary: served, used through its own client commands, killed, frozen and started again.
+
+#![cfg(unix)]
+
+mod client;
+mod crash;
+mod supervised;
+mod support;
