@@ -1,9 +1,14 @@
 //! Chores, as `cargo xtask <chore>`: what CI calls is what people type.
-#![expect(clippy::print_stdout, reason = "chores talk to people")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "chores talk to people"
+)]
 
 mod services;
+mod test;
 
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
@@ -11,17 +16,35 @@ const HELP: &str = "\
 cargo xtask <chore>
 
   test [ARGUMENT ...]   run every test: units, oracle, conformance, HTTP, end to end, doc examples, examples
-                        (arguments go to `cargo test`, such as -p punctual-trigger or the name of a test)
+                        (arguments go to `cargo test`, such as -p punctual-trigger or the name of a test);
+                        the servers below are started for it, if they do not run
+  services start        start PostgreSQL, MariaDB or MySQL, Redis or Valkey, and MongoDB or FerretDB for the tests, each on a
+                        free port with a new folder for its data; prints their addresses as lines for a shell:
+                        eval \"$(cargo xtask services start)\"
+  services stop         stop them and remove their data
+  services status       what runs where, or would
+  services install      install what is missing (on Debian as root)
+                        (all four take names: postgres mysql redis mongodb; and --dir FOLDER, to keep a second set apart)
   features              check that the library builds with each feature alone, and with none
   size                  build the release binary from nothing; print seconds, packages and bytes
 ";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match chore() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chore() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let chore = args.next();
     let rest: Vec<String> = args.collect();
     match chore.as_deref() {
-        Some("test") => test(&rest),
+        Some("test") => test::main(&rest),
         Some("features") => features(),
         Some("size") => size(),
         Some("services") => services::main(&rest),
@@ -52,25 +75,6 @@ fn command(args: &[&str]) -> Command {
         .args(args)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     command
-}
-
-/// Every test needs nothing but this machine: `SQLite` is compiled in, and each test has a folder of its own.
-fn test(rest: &[String]) -> Result<()> {
-    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
-    if !rest.is_empty() {
-        return cargo(&[&["test", "--all-features"], &rest[..]].concat());
-    }
-    // Targets and doc examples apart, so that a failure in one names it.
-    cargo(&[
-        "test",
-        "--workspace",
-        "--all-features",
-        "--lib",
-        "--bins",
-        "--tests",
-        "--examples",
-    ])?;
-    cargo(&["test", "--workspace", "--all-features", "--doc"])
 }
 
 fn features() -> Result<()> {

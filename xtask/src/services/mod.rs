@@ -21,7 +21,7 @@ use server::{Place, SERVERS, Server};
 use state::{Folder, Running};
 
 /// How long a server may take until it answers.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a server may take to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -40,6 +40,7 @@ pub(crate) struct Ready {
 #[derive(Debug)]
 pub(crate) struct Missing {
     pub(crate) name: &'static str,
+    pub(crate) variable: String,
     pub(crate) reason: anyhow::Error,
     /// Whether somebody asked for it by its address: then it is a mistake, not a choice.
     pub(crate) is_error: bool,
@@ -47,13 +48,20 @@ pub(crate) struct Missing {
 
 /// `cargo xtask services …`
 pub(crate) fn main(arguments: &[String]) -> Result<()> {
+    let Some((verb, arguments)) = arguments.split_first() else {
+        bail!("services: start, stop, status or install?");
+    };
+    let run: fn(&[&'static dyn Server], &Path) -> Result<()> = match verb.as_str() {
+        "start" => start_and_print,
+        "stop" => stop_and_print,
+        "status" => status,
+        "install" => install_missing,
+        "detached" => return server::detached(arguments),
+        other => bail!("services: expected start, stop, status or install, got {other:?}"),
+    };
     let mut names = Vec::new();
     let mut folder = default_folder();
     let mut arguments = arguments.iter();
-    let verb = arguments.next().map(String::as_str);
-    if verb == Some("detached") {
-        return server::detached(arguments.as_slice());
-    }
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--dir" => folder = arguments.next().context("--dir needs a folder")?.into(),
@@ -63,14 +71,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     if names.is_empty() {
         names = SERVERS.to_vec();
     }
-    match verb {
-        Some("start") => start_and_print(&names, &folder),
-        Some("stop") => stop_and_print(&names, &folder),
-        Some("status") => status(&names, &folder),
-        Some("install") => install_missing(&names),
-        Some(other) => bail!("services: expected start, stop, status or install, got {other:?}"),
-        None => bail!("services: start, stop, status or install?"),
-    }
+    run(&names, &folder)
 }
 
 /// The folder that remembers what runs.
@@ -87,17 +88,15 @@ fn by_name(name: &str) -> Result<&'static dyn Server> {
         .find(|server| server.name() == name)
         .with_context(|| {
             let names = SERVERS.map(Server::name).join(", ");
-            format!("no service is called {name:?}; there are {names}")
+            format!("expected --dir FOLDER or a service ({names}), got {name:?}")
         })
 }
 
 /// Talk goes to stderr: stdout is for a shell to read.
-#[expect(clippy::print_stderr, reason = "chores talk to people")]
 fn say(text: &str) {
     eprintln!("{text}");
 }
 
-#[expect(clippy::print_stdout, reason = "for a shell to read")]
 fn start_and_print(servers: &[&'static dyn Server], folder: &Path) -> Result<()> {
     let (ready, missing) = start(servers, folder)?;
     for server in &ready {
@@ -116,11 +115,22 @@ fn start_and_print(servers: &[&'static dyn Server], folder: &Path) -> Result<()>
     }
 }
 
-/// Brings every one of these servers to life that can be, all at once. What runs already is left as it is.
-pub(crate) fn start(
-    servers: &[&'static dyn Server],
-    folder: &Path,
-) -> Result<(Vec<Ready>, Vec<Missing>)> {
+/// Brings every server to life that can be. What runs already is left as it is.
+pub(crate) fn start_all(folder: &Path) -> Result<(Vec<Ready>, Vec<Missing>)> {
+    start(&SERVERS, folder)
+}
+
+/// Stops these servers, by their names, if they were started here.
+pub(crate) fn stop_named(names: &[&str], folder: &Path) -> Result<()> {
+    let servers: Vec<_> = SERVERS
+        .into_iter()
+        .filter(|server| names.contains(&server.name()))
+        .collect();
+    stop(&servers, folder).map(|_| ())
+}
+
+/// All of them at once: some take seconds.
+fn start(servers: &[&'static dyn Server], folder: &Path) -> Result<(Vec<Ready>, Vec<Missing>)> {
     let folder = Folder::open(folder.to_owned())?;
     let _lock = folder.lock()?;
     let absent: Vec<&dyn Server> = servers
@@ -192,8 +202,7 @@ fn bring_up(server: &'static dyn Server, folder: &Folder) -> Result<Ready, Missi
             ));
             clear_away(server, &running, folder)?;
         }
-        let running = launch(server)?;
-        folder.write(server.name(), &running)?;
+        let running = launch(server, folder)?;
         say(&format!("{}: {} started", server.name(), running.version));
         Ok((running.url, true))
     })();
@@ -206,6 +215,7 @@ fn bring_up(server: &'static dyn Server, folder: &Folder) -> Result<Ready, Missi
         }),
         Err(reason) => Err(Missing {
             name: server.name(),
+            variable: server.variable(),
             reason,
             is_error,
         }),
@@ -213,27 +223,31 @@ fn bring_up(server: &'static dyn Server, folder: &Folder) -> Result<Ready, Missi
 }
 
 /// Starts a new server, on another port if somebody was quicker on the first.
-fn launch(server: &dyn Server) -> Result<Running> {
+fn launch(server: &dyn Server, folder: &Folder) -> Result<Running> {
     let found = server
         .find()
         .with_context(|| format!("not installed: {}", install::advice(server)))?;
     let program = server.build(found)?;
-    let mut attempt = 1;
+    let mut attempts_left = 3;
     loop {
-        match launch_once(server, &program) {
-            Err(error) if attempt == 3 => return Err(error),
-            Err(_) => attempt += 1,
-            started => return started,
+        let place = Place::new(server)?;
+        attempts_left -= 1;
+        match launch_at(server, &program, &place, folder) {
+            Err(_) if attempts_left > 0 && place.port_is_taken() => {}
+            outcome => return outcome,
         }
     }
 }
 
-fn launch_once(server: &dyn Server, program: &Path) -> Result<Running> {
-    let place = Place::new(server)?;
+fn launch_at(
+    server: &dyn Server,
+    program: &Path,
+    place: &Place,
+    folder: &Folder,
+) -> Result<Running> {
     let outcome = (|| {
-        let launch = server.prepare(program, &place)?;
-        let log_path = place.folder.join("log");
-        let log = File::create(&log_path)?;
+        let launch = server.prepare(program, place)?;
+        let log = File::create(place.log())?;
         let mut child = place
             .detached_command(program)?
             .args(&launch.arguments)
@@ -242,19 +256,27 @@ fn launch_once(server: &dyn Server, program: &Path) -> Result<Running> {
             .stderr(log)
             .spawn()
             .context("it could not be started")?;
-        let told = wait_until_ready(server, &launch.url, &mut child).with_context(|| {
-            let log = fs::read_to_string(&log_path).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().rev().take(15).collect();
-            let lines: Vec<&str> = lines.into_iter().rev().collect();
-            format!(
-                "it did not start; the end of its log:\n{}",
-                lines.join("\n")
-            )
-        })?;
-        let version = told
-            .or_else(|| server.version(program))
-            .unwrap_or_else(|| "version unknown".to_owned());
-        Running::new(child.id(), launch.url, version, &place.folder)
+        let mut running = Running::new(&child, launch.url, &place.folder)?;
+        // At once: if we are interrupted now, `stop` still finds it.
+        folder.write(server.name(), &running)?;
+        match wait_until_ready(server, &running.url, &mut child) {
+            Ok(told) => {
+                if let Some(version) = server.version(program).or(told) {
+                    running.version = version;
+                }
+                folder.write(server.name(), &running)?;
+                Ok(running)
+            }
+            Err(error) => {
+                running.kill();
+                child.wait()?;
+                folder.forget(server.name())?;
+                Err(error.context(format!(
+                    "it did not start; the end of its log:\n{}",
+                    place.log_end()
+                )))
+            }
+        }
     })();
     if outcome.is_err() {
         let _ = fs::remove_dir_all(&place.folder);
@@ -262,21 +284,20 @@ fn launch_once(server: &dyn Server, program: &Path) -> Result<Running> {
     outcome
 }
 
+/// Asks until it answers, and returns what it tells of its version.
 fn wait_until_ready(server: &dyn Server, url: &str, child: &mut Child) -> Result<Option<String>> {
     let mut waited = Duration::ZERO;
     loop {
         let answer = server.ping(url);
-        // First whether it lives: what answers at the port may be somebody else.
+        // What answers at the port may be somebody else.
         if let Some(status) = child.try_wait()? {
             bail!("it ended: {status}");
         }
         match answer {
             Ok(version) => return Ok(version),
             Err(error) if waited >= START_TIMEOUT => {
-                child.kill()?;
-                return Err(
-                    error.context(format!("no answer within {} s", START_TIMEOUT.as_secs()))
-                );
+                let seconds = START_TIMEOUT.as_secs();
+                return Err(error.context(format!("no answer within {seconds} s")));
             }
             Err(_) => {
                 thread::sleep(PAUSE);
@@ -286,7 +307,6 @@ fn wait_until_ready(server: &dyn Server, url: &str, child: &mut Child) -> Result
     }
 }
 
-#[expect(clippy::print_stdout, reason = "for a shell to read")]
 fn stop_and_print(servers: &[&'static dyn Server], folder: &Path) -> Result<()> {
     for server in stop(servers, folder)? {
         println!("unset {}", server.variable());
@@ -295,10 +315,7 @@ fn stop_and_print(servers: &[&'static dyn Server], folder: &Path) -> Result<()> 
 }
 
 /// Stops what was started here, and removes its data. Returns which servers there were.
-pub(crate) fn stop(
-    servers: &[&'static dyn Server],
-    folder: &Path,
-) -> Result<Vec<&'static dyn Server>> {
+fn stop(servers: &[&'static dyn Server], folder: &Path) -> Result<Vec<&'static dyn Server>> {
     let folder = Folder::open(folder.to_owned())?;
     let _lock = folder.lock()?;
     let mut running = Vec::new();
@@ -332,7 +349,6 @@ fn clear_away(server: &dyn Server, recorded: &Running, folder: &Folder) -> Resul
     folder.forget(server.name())
 }
 
-#[expect(clippy::print_stdout, reason = "chores talk to people")]
 fn status(servers: &[&'static dyn Server], folder: &Path) -> Result<()> {
     let folder = Folder::open(folder.to_owned())?;
     for server in servers {
@@ -363,7 +379,7 @@ fn status(servers: &[&'static dyn Server], folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn install_missing(servers: &[&'static dyn Server]) -> Result<()> {
+fn install_missing(servers: &[&'static dyn Server], _folder: &Path) -> Result<()> {
     let absent: Vec<&dyn Server> = servers
         .iter()
         .copied()

@@ -13,6 +13,7 @@ pub(super) struct Mongodb;
 
 /// The program that embeds FerretDB.
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ferretdb");
+const GO_MODULE: &str = include_str!("../../ferretdb/go.mod");
 const BINARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/ferretdb");
 
 impl Server for Mongodb {
@@ -90,9 +91,16 @@ impl Server for Mongodb {
             );
         };
         Ok(Some(match text_field(&answer, "ferretdbVersion") {
-            Some(_) => format!("FerretDB 1.24 as MongoDB {version}"),
+            Some(_) => format!("FerretDB, as MongoDB {version}"),
             None => format!("MongoDB {version}"),
         }))
+    }
+
+    /// An embedded FerretDB does not know its version.
+    fn version(&self, program: &Path) -> Option<String> {
+        let (_, version) = GO_MODULE.split_once("github.com/FerretDB/FerretDB v")?;
+        let version = version.split_whitespace().next()?;
+        (program == Path::new(BINARY)).then(|| format!("FerretDB {version}"))
     }
 }
 

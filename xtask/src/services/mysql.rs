@@ -89,12 +89,11 @@ impl Server for Mysql {
                 let version = rest.split(|byte| *byte == 0).next().unwrap_or_default();
                 let version = String::from_utf8_lossy(version);
                 // MariaDB puts a version before its own that old replicas can read.
-                Ok(Some(
-                    version
-                        .strip_prefix("5.5.5-")
-                        .unwrap_or(&version)
-                        .to_owned(),
-                ))
+                let version = version.strip_prefix("5.5.5-").unwrap_or(&version);
+                Ok(Some(match version.split_once("-MariaDB") {
+                    Some((number, _)) => format!("MariaDB {number}"),
+                    None => format!("MySQL {version}"),
+                }))
             }
             Some((0xff, rest)) => bail!(
                 "it answers: {}",

@@ -110,8 +110,11 @@ impl Server for Postgres {
         }
     }
 
+    /// It tells its version only to those who have signed in.
     fn version(&self, program: &Path) -> Option<String> {
-        version_of(program)
+        let version = version_of(program)?;
+        let number = version.strip_prefix("postgres (PostgreSQL) ")?;
+        Some(format!("PostgreSQL {}", number.split(' ').next()?))
     }
 
     /// The fast shutdown: SIGTERM would wait for clients to leave.

@@ -44,7 +44,7 @@ impl Server for Redis {
         )?;
         Ok(Launch {
             arguments: vec![settings.into()],
-            url: format!("redis://{}/0", place.account("")),
+            url: format!("redis://{}/0", place.account("default")),
         })
     }
 

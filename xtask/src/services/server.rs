@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ pub(super) trait Server: Sync {
     /// Speaks to the server as a client would, and returns its version if it tells one.
     fn ping(&self, url: &str) -> Result<Option<String>>;
 
-    /// The version, for servers that tell it only to those who have signed in.
+    /// The version, for servers whose answer to `ping` does not tell it.
     fn version(&self, _program: &Path) -> Option<String> {
         None
     }
@@ -101,6 +102,22 @@ impl Place {
         };
         place.hand_over(&place.folder)?;
         Ok(place)
+    }
+
+    /// What the server writes while it runs.
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    pub(super) fn log_end(&self) -> String {
+        let log = fs::read(self.log()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.trim_end().lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    pub(super) fn port_is_taken(&self) -> bool {
+        TcpListener::bind(("127.0.0.1", self.port)).is_err()
     }
 
     /// `user:password@host:port`, as it is written in URLs.
@@ -251,7 +268,7 @@ pub(super) fn version_of(program: &Path) -> Option<String> {
 
 /// A port that was free a moment ago. Whoever starts a server on it tries again if somebody was quicker.
 fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
     Ok(listener.local_addr()?.port())
 }
 

@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use serde::{Deserialize, Serialize};
 
@@ -74,13 +74,13 @@ impl Folder {
 }
 
 impl Running {
-    pub(super) fn new(pid: u32, url: String, version: String, folder: &Path) -> Result<Self> {
-        let pid = pid as i32;
+    pub(super) fn new(child: &Child, url: String, folder: &Path) -> Result<Self> {
+        let pid = child.id() as i32;
         Ok(Self {
             url,
             pid,
             began: began(pid).context("it ended at once")?,
-            version,
+            version: "version unknown".to_owned(),
             folder: folder.to_owned(),
         })
     }
@@ -105,6 +105,10 @@ impl Running {
     }
 
     pub(super) fn remove_data(&self) -> Result<()> {
+        let name = self.folder.file_name().unwrap_or_default();
+        if !name.to_string_lossy().starts_with("punctual-") {
+            bail!("{} was not made here: left alone", self.folder.display());
+        }
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("{} cannot be removed", self.folder.display()))

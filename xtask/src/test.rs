@@ -1,0 +1,166 @@
+//! `cargo xtask test`: every test, against real servers.
+
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::services::{self, Missing, Ready};
+
+/// Starts the servers that are missing, runs the tests, and stops what it started, however the tests end.
+pub(crate) fn main(arguments: &[String]) -> Result<()> {
+    let interrupt = Interrupt::listen()?;
+    let folder = services::default_folder();
+    let (ready, missing) = services::start_all(&folder)?;
+    let started: Vec<&str> = ready
+        .iter()
+        .filter(|server| server.is_new)
+        .map(|server| server.name)
+        .collect();
+
+    let outcome = check(&missing).and_then(|()| {
+        run(
+            arguments,
+            &Servers {
+                ready: &ready,
+                missing: &missing,
+            },
+            &interrupt,
+        )
+    });
+
+    if !started.is_empty() {
+        services::stop_named(&started, &folder)?;
+    }
+    report(&missing);
+    outcome
+}
+
+/// Whether the tests may begin: on a laptop without some servers, in CI with all of them.
+fn check(missing: &[Missing]) -> Result<()> {
+    let is_ci = std::env::var("CI").is_ok_and(|value| ["true", "1"].contains(&value.as_str()));
+    let fatal: Vec<String> = missing
+        .iter()
+        .filter(|server| is_ci || server.is_error)
+        .map(|server| format!("{}: {:#}", server.name, server.reason))
+        .collect();
+    if !fatal.is_empty() {
+        bail!("no test was run, for want of servers\n{}", fatal.join("\n"));
+    }
+    Ok(())
+}
+
+struct Servers<'a> {
+    ready: &'a [Ready],
+    missing: &'a [Missing],
+}
+
+fn run(arguments: &[String], servers: &Servers, interrupt: &Interrupt) -> Result<()> {
+    if !arguments.is_empty() {
+        let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
+        let all = [&["test", "--all-features"], &arguments[..]].concat();
+        return cargo(&all, servers, interrupt);
+    }
+    let targets = ["--lib", "--bins", "--tests", "--examples"];
+    // Targets and doc examples apart, so that a failure in one names it.
+    for what in [&targets[..], &["--doc"]] {
+        let all = [&["test", "--workspace", "--all-features"], what].concat();
+        cargo(&all, servers, interrupt)?;
+    }
+    Ok(())
+}
+
+/// Runs cargo with the addresses in its environment.
+fn cargo(arguments: &[&str], servers: &Servers, interrupt: &Interrupt) -> Result<()> {
+    println!("$ cargo {}", arguments.join(" "));
+    let mut command = crate::command(arguments);
+    for server in servers.ready {
+        command.env(&server.variable, &server.url);
+    }
+    for server in servers.missing {
+        // It may still hold the address of a server that has ended.
+        command.env_remove(&server.variable);
+    }
+    // A group of its own, so that one signal ends cargo, the tests, and what they started.
+    let mut child = command
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .context("cargo could not be started")?;
+    interrupt.forward_to(child.id() as i32);
+    let status = child.wait();
+    interrupt.forward_to(NOBODY);
+    if interrupt.came() {
+        bail!("interrupted");
+    }
+    let status = status?;
+    if !status.success() {
+        bail!("`cargo {}` failed: {status}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// The last lines, so that nobody takes silence for success.
+fn report(missing: &[Missing]) {
+    for server in missing {
+        println!(
+            "SKIPPED: every test on {}: {:#}",
+            server.name, server.reason
+        );
+    }
+}
+
+/// Ctrl-C and its like: passed on to the tests, so that there is time to stop the servers.
+struct Interrupt(Arc<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    came: AtomicBool,
+    /// The process group of the tests.
+    group: AtomicI32,
+}
+
+const NOBODY: i32 = 0;
+
+impl Interrupt {
+    fn listen() -> Result<Self> {
+        let heard = Arc::new(Heard::default());
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let listener = Arc::clone(&heard);
+        thread::spawn(move || {
+            for _ in signals.forever() {
+                let was_told = listener.came.swap(true, Ordering::SeqCst);
+                // Who does not listen the first time is not asked again.
+                listener.signal(if was_told { Signal::KILL } else { Signal::TERM });
+            }
+        });
+        Ok(Self(heard))
+    }
+
+    fn came(&self) -> bool {
+        self.0.came.load(Ordering::SeqCst)
+    }
+
+    fn forward_to(&self, group: i32) {
+        self.0.group.store(group, Ordering::SeqCst);
+        // It may have come before there was anybody to tell.
+        if self.came() {
+            self.0.signal(Signal::TERM);
+        }
+    }
+}
+
+impl Heard {
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = Pid::from_raw(self.group.load(Ordering::SeqCst)) {
+            // The tests may have ended by themselves.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
