@@ -23,6 +23,8 @@ use crate::store::{JobStore, Retention};
 use crate::task::{AsyncFunction, RegisterError, Registry};
 use crate::zones::Zones;
 
+/// The shortest lease.
+const LEASE_MIN: Duration = Duration::from_secs(2);
 /// How many runs the default executor works on at once.
 pub(super) const DEFAULT_MAX_WORKERS: usize = 100;
 
@@ -120,9 +122,15 @@ impl SchedulerBuilder {
         self
     }
 
-    /// How long a claim holds without a sign of life. Default 30 s; less than 2 s is taken as 2 s.
+    /// How long a claim holds without a sign of life. Default 30 s; with less than 2 s building fails.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.settings.lease = lease.max(Duration::from_secs(2));
+        self.settings.lease = lease;
+        self
+    }
+
+    /// How long a shutdown waits for runs before it cancels them. Default 20 s.
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.settings.drain = drain;
         self
     }
 
@@ -173,6 +181,10 @@ impl SchedulerBuilder {
     }
 
     /// A scheduler in an event loop of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// A lease below 2 s, a name that cannot be one, and what keeps a job from being added.
     pub async fn build(mut self, runtime: Arc<dyn Runtime>) -> Result<Scheduler, Error> {
         let jobs = std::mem::take(&mut self.jobs);
         let scheduler = self.build_without_jobs(runtime)?;
@@ -192,6 +204,16 @@ impl SchedulerBuilder {
             mut stores,
             ..
         } = self;
+        if settings.lease < LEASE_MIN {
+            return Err(Error::invalid(
+                "lease",
+                format!(
+                    "{} s is too short: a sign of life has to get through in a third of it; it is at least {} s",
+                    settings.lease.as_secs_f64(),
+                    LEASE_MIN.as_secs()
+                ),
+            ));
+        }
         executors
             .entry(DEFAULT_ALIAS.to_owned())
             .or_insert_with(|| Arc::new(AsyncExecutor::new(DEFAULT_MAX_WORKERS)));

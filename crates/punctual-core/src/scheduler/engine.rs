@@ -35,7 +35,8 @@ const REFUSED_WAIT: Duration = Duration::from_mins(1);
 /// A claim of so many jobs is one of many in a row.
 const BUSY_JOBS: usize = 64;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
+/// A store that is back is asked again within this time.
+const RETRY_MAX: Duration = Duration::from_secs(3);
 
 pub(super) struct StoreLoop {
     pub(super) shared: Arc<Shared>,

@@ -237,6 +237,21 @@ fn a_past_date_runs_now_with_a_warning() {
 }
 
 #[test]
+fn a_lease_that_is_too_short_is_refused() {
+    let clock = SimClock::new("2026-01-01T00:00:00Z".parse().unwrap());
+    let sim = SimRuntime::new(clock);
+    let build = |lease| {
+        let builder = Scheduler::builder().lease(Duration::from_millis(lease));
+        sim.run(builder.build(Arc::new(sim.clone())))
+    };
+    let refused = build(1999).unwrap_err();
+    assert_eq!(refused.field(), Some("lease"));
+    assert!(refused.to_string().contains("1.999 s"), "{refused}");
+    let settings = *build(2000).unwrap().settings();
+    assert_eq!(settings.lease, Duration::from_secs(2));
+}
+
+#[test]
 fn overlap_policies_hold() {
     let ledger = |overlap| {
         let bench = Bench::started();
