@@ -7,6 +7,7 @@ mod app;
 mod auth;
 pub mod client;
 mod fields;
+mod gate;
 mod guard;
 mod handlers;
 mod openapi;
@@ -22,6 +23,7 @@ mod wire;
 
 pub use self::app::{ServerOptions, router};
 pub use self::auth::{Auth, TOKENS_NAMESPACE, Tokens};
+pub use self::gate::Gate;
 pub use self::guard::Hosts;
 pub use self::percent::encode;
 pub use self::secret::{Secret, WeakSecret};

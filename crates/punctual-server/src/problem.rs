@@ -110,6 +110,13 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        if self.status == StatusCode::SERVICE_UNAVAILABLE
+            && !self.headers.iter().any(|(name, _)| name == header::RETRY_AFTER)
+        {
+            // By then a store that is back has been asked again.
+            let seconds = HeaderValue::from_static("5");
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
         for (name, value) in self.headers {
             response.headers_mut().append(name, value);
         }

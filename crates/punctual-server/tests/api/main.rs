@@ -1,6 +1,7 @@
 //! The API as a function from request to response, and over a real socket.
 
 mod auth;
+mod gate;
 mod jobs;
 mod nasty;
 mod outgoing;
