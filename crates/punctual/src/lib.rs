@@ -60,6 +60,10 @@ pub use punctual_core::{
 };
 pub use punctual_trigger as trigger;
 
+pub mod address;
+
+pub use address::{OpenOptions, open_store};
+
 /// What most programs need.
 pub mod prelude {
     pub use punctual_core::event::{Event, EventKind};
