@@ -8,6 +8,7 @@
 mod services;
 mod test;
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -71,10 +72,15 @@ fn cargo(args: &[&str]) -> Result<()> {
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    command.args(args).current_dir(root());
     command
-        .args(args)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    command
+}
+
+/// The root of the workspace.
+fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent()
+        .expect("the crate is a folder of the workspace")
 }
 
 fn features() -> Result<()> {
@@ -94,10 +100,11 @@ fn features() -> Result<()> {
 
 #[expect(clippy::disallowed_methods, reason = "it measures real time")]
 fn size() -> Result<()> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/size");
-    if std::path::Path::new(folder).exists() {
-        std::fs::remove_dir_all(folder)?;
+    let folder = root().join("target/size");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
     }
+    let folder = folder.to_str().context("a path in UTF-8")?;
     let began = std::time::Instant::now();
     cargo(&[
         "build",

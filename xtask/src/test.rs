@@ -24,26 +24,24 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
         .map(|server| server.name)
         .collect();
 
-    let outcome = check(&missing).and_then(|()| {
-        run(
-            arguments,
-            &Servers {
-                ready: &ready,
-                missing: &missing,
-            },
-            &interrupt,
-        )
+    let servers = Servers {
+        ready: &ready,
+        missing: &missing,
+    };
+    let outcome = check(&missing, &interrupt).and_then(|()| {
+        let outcome = run(arguments, &servers, &interrupt);
+        report(&missing);
+        outcome
     });
-
     if !started.is_empty() {
         services::stop_named(&started, &folder)?;
     }
-    report(&missing);
     outcome
 }
 
 /// Whether the tests may begin: on a laptop without some servers, in CI with all of them.
-fn check(missing: &[Missing]) -> Result<()> {
+fn check(missing: &[Missing], interrupt: &Interrupt) -> Result<()> {
+    interrupt.check()?;
     let is_ci = std::env::var("CI").is_ok_and(|value| ["true", "1"].contains(&value.as_str()));
     let fatal: Vec<String> = missing
         .iter()
@@ -96,9 +94,7 @@ fn cargo(arguments: &[&str], servers: &Servers, interrupt: &Interrupt) -> Result
     interrupt.forward_to(child.id() as i32);
     let status = child.wait();
     interrupt.forward_to(NOBODY);
-    if interrupt.came() {
-        bail!("interrupted");
-    }
+    interrupt.check()?;
     let status = status?;
     if !status.success() {
         bail!("`cargo {}` failed: {status}", arguments.join(" "));
@@ -143,14 +139,17 @@ impl Interrupt {
         Ok(Self(heard))
     }
 
-    fn came(&self) -> bool {
-        self.0.came.load(Ordering::SeqCst)
+    fn check(&self) -> Result<()> {
+        if self.0.came.load(Ordering::SeqCst) {
+            bail!("interrupted");
+        }
+        Ok(())
     }
 
     fn forward_to(&self, group: i32) {
         self.0.group.store(group, Ordering::SeqCst);
         // It may have come before there was anybody to tell.
-        if self.came() {
+        if self.check().is_err() {
             self.0.signal(Signal::TERM);
         }
     }

@@ -76,10 +76,8 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
 
 /// The folder that remembers what runs.
 pub(crate) fn default_folder() -> PathBuf {
-    std::env::var_os("PUNCTUAL_SERVICES_DIR").map_or_else(
-        || concat!(env!("CARGO_MANIFEST_DIR"), "/../target/services").into(),
-        PathBuf::from,
-    )
+    std::env::var_os("PUNCTUAL_SERVICES_DIR")
+        .map_or_else(|| crate::root().join("target/services"), PathBuf::from)
 }
 
 fn by_name(name: &str) -> Result<&'static dyn Server> {

@@ -14,7 +14,6 @@ pub(super) struct Mongodb;
 /// The program that embeds FerretDB.
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ferretdb");
 const GO_MODULE: &str = include_str!("../../ferretdb/go.mod");
-const BINARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/ferretdb");
 
 impl Server for Mongodb {
     fn name(&self) -> &'static str {
@@ -29,7 +28,7 @@ impl Server for Mongodb {
     /// `mongod`, or Go, which builds FerretDB.
     fn find(&self) -> Option<PathBuf> {
         on_path(&["mongod"])
-            .or_else(|| is_built().then(|| BINARY.into()))
+            .or_else(|| is_built().then(binary))
             .or_else(|| on_path(&["go"]))
     }
 
@@ -70,9 +69,11 @@ impl Server for Mongodb {
             .current_dir(SOURCES)
             .env("CGO_ENABLED", "0")
             .args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"])
-            .args(["-tags=ferretdb_no_postgresql", "-o", BINARY, "."]))
-        .context("FerretDB could not be built")?;
-        Ok(BINARY.into())
+            .args(["-tags=ferretdb_no_postgresql", "-o"])
+            .arg(binary())
+            .arg("."))
+        .context("FerretDB could not be built: it needs Go 1.24 or newer, and the first time Go's module proxy")?;
+        Ok(binary())
     }
 
     fn ping(&self, url: &str) -> Result<Option<String>> {
@@ -100,14 +101,19 @@ impl Server for Mongodb {
     fn version(&self, program: &Path) -> Option<String> {
         let (_, version) = GO_MODULE.split_once("github.com/FerretDB/FerretDB v")?;
         let version = version.split_whitespace().next()?;
-        (program == Path::new(BINARY)).then(|| format!("FerretDB {version}"))
+        (program == binary()).then(|| format!("FerretDB {version}"))
     }
+}
+
+/// FerretDB, once it is built.
+fn binary() -> PathBuf {
+    crate::root().join("target/ferretdb")
 }
 
 /// Whether the binary is there and newer than what it is built from.
 fn is_built() -> bool {
     let changed = |path: &Path| -> Option<SystemTime> { path.metadata().ok()?.modified().ok() };
-    let Some(built) = changed(Path::new(BINARY)) else {
+    let Some(built) = changed(&binary()) else {
         return false;
     };
     let sources =

@@ -207,7 +207,10 @@ pub(super) fn detached(arguments: &[String]) -> Result<()> {
 impl Owner {
     fn of(user: &str) -> Result<Self> {
         let id = |option| -> Result<u32> {
-            let output = Command::new("id").args([option, user]).output()?;
+            let output = Command::new("id")
+                .args([option, user])
+                .output()
+                .context("the program `id` could not be started")?;
             let text = String::from_utf8_lossy(&output.stdout);
             text.trim()
                 .parse()
