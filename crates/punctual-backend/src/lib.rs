@@ -11,6 +11,7 @@ mod backend;
 mod cache;
 mod changed;
 mod claim;
+mod delegate;
 mod draft;
 mod jobs;
 mod options;
@@ -26,3 +27,9 @@ pub use backend::{
 pub use changed::Changed;
 pub use options::{DEFAULT_PREFIX, StoreOptions};
 pub use store::BackendStore;
+
+/// For [`delegate_job_store`].
+#[doc(hidden)]
+pub mod export {
+    pub use {jiff, punctual_core, serde_json};
+}

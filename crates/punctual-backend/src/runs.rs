@@ -41,25 +41,25 @@ impl<B: Backend> Shared<B> {
     ) -> BackendResult<Vec<(usize, FinishOutcome)>> {
         let (mut unit, now) = self.backend.begin().await?;
         let runs: Vec<RunId> = left.iter().map(|&index| finishes[index].run).collect();
-        let jobs: HashMap<RunId, JobId> = self
+        let rows: HashMap<RunId, Run> = self
             .backend
             .rows(&mut unit, &runs)
             .await?
             .into_iter()
-            .map(|run| (run.id, run.job_id))
+            .map(|run| (run.id, run))
             .collect();
-        let ids = jobs.values().cloned().collect();
+        let ids = rows.values().map(|run| run.job_id.clone()).collect();
         let mut drafts = self.drafts(&mut unit, ids).await?;
         let mut answers = Vec::with_capacity(left.len());
         let mut superseded = Vec::new();
         for index in left {
             let finish = &finishes[index];
-            let Some(id) = jobs.get(&finish.run) else {
+            let Some(row) = rows.get(&finish.run) else {
                 answers.push((None, index, FinishOutcome::Missing));
                 continue;
             };
-            let at = place_of(&drafts, id)?;
-            let outcome = self.end(&mut drafts[at], finish, now)?;
+            let at = place_of(&drafts, &row.job_id)?;
+            let outcome = self.end(&mut drafts[at], row, finish, now)?;
             if outcome == FinishOutcome::Superseded {
                 superseded.push(finish.run);
             }
@@ -83,13 +83,15 @@ impl<B: Backend> Shared<B> {
     fn end(
         &self,
         draft: &mut Draft,
+        row: &Run,
         finish: &Finish,
         now: Timestamp,
     ) -> BackendResult<FinishOutcome> {
         draft.live()?;
-        // A row that is not live any more is over, whatever the first look at it said.
-        let Some(run) = draft.live_run(finish.run).cloned() else {
-            return Ok(FinishOutcome::Superseded);
+        let run = match draft.live_run(finish.run) {
+            Some(run) => run.clone(),
+            None if row.state().is_final() => row.clone(),
+            None => return Err(BackendError::Again("the run has just ended".to_owned())),
         };
         if let (Lying::Unreadable(_), None) = (&draft.body, finish.ending)
             && run.state() == RunState::Running
@@ -104,6 +106,7 @@ impl<B: Backend> Shared<B> {
             return Ok(FinishOutcome::Accepted { job_removed: false });
         }
         match plan::finish(draft.view(), &run, finish, self.moment(now)) {
+            Finished::Repeated => Ok(FinishOutcome::Accepted { job_removed: false }),
             Finished::Superseded(_) => Ok(FinishOutcome::Superseded),
             Finished::Accepted(plan) => {
                 let job_removed = draft.apply(plan);

@@ -113,7 +113,10 @@ impl Data {
                 document,
                 is_new,
             } => {
-                let before = self.jobs.get(&write.id).and_then(|entry| entry.job.as_ref());
+                let before = self
+                    .jobs
+                    .get(&write.id)
+                    .and_then(|entry| entry.job.as_ref());
                 let is_same = before.is_some_and(|before| before.document == *document);
                 assert!(*is_new || is_same, "what is not new is the same");
                 let stored = Stored {
@@ -212,7 +215,10 @@ impl Backend for Map {
 
     async fn rows(&self, _: &mut Unit, ids: &[RunId]) -> BackendResult<Vec<Run>> {
         let data = self.data();
-        Ok(ids.iter().filter_map(|id| data.runs.get(id).cloned()).collect())
+        Ok(ids
+            .iter()
+            .filter_map(|id| data.runs.get(id).cloned())
+            .collect())
     }
 
     async fn fence_floor(&self, _: &mut Unit) -> BackendResult<Fence> {
@@ -247,7 +253,10 @@ impl Backend for Map {
         }
         let awaits = |id: &JobId, job: &Stored| {
             awaited.tasks.contains(job.task.as_str())
-                && awaited.executors.iter().any(|name| name.as_str() == job.executor)
+                && awaited
+                    .executors
+                    .iter()
+                    .any(|name| name.as_str() == job.executor)
                 && !awaited.except.contains(id)
         };
         let jobs = data.jobs.iter();
@@ -318,14 +327,21 @@ impl Backend for Map {
         let data = self.data();
         let runs = data.runs.values().rev();
         let runs = runs.filter(|run| before.is_none_or(|before| run.id < before));
-        Ok(runs.filter(|run| query.matches(run)).take(limit).cloned().collect())
+        Ok(runs
+            .filter(|run| query.matches(run))
+            .take(limit)
+            .cloned()
+            .collect())
     }
 
     async fn owned_by(&self, node: NodeId) -> BackendResult<Vec<Run>> {
         let data = self.data();
         let runs = data.runs.values();
         let running = runs.filter(|run| run.state() == RunState::Running);
-        Ok(running.filter(|run| run.node == Some(node)).cloned().collect())
+        Ok(running
+            .filter(|run| run.node == Some(node))
+            .cloned()
+            .collect())
     }
 
     async fn expired(&self, node: NodeId, limit: usize) -> BackendResult<Vec<(RunId, JobId)>> {
@@ -342,11 +358,7 @@ impl Backend for Map {
             .collect())
     }
 
-    async fn renew(
-        &self,
-        lease: Duration,
-        runs: &[(RunId, Fence)],
-    ) -> BackendResult<Vec<Renewed>> {
+    async fn renew(&self, lease: Duration, runs: &[(RunId, Fence)]) -> BackendResult<Vec<Renewed>> {
         let until = later(self.clock.now(), lease);
         let mut data = self.data();
         let renewed = runs.iter().map(|(id, fence)| match data.runs.get_mut(id) {
@@ -440,7 +452,10 @@ impl Backend for Map {
 
     async fn records(&self, namespace: &str) -> BackendResult<Vec<Record>> {
         let data = self.data();
-        let records = data.records.iter().filter(|((space, _), _)| space == namespace);
+        let records = data
+            .records
+            .iter()
+            .filter(|((space, _), _)| space == namespace);
         Ok(records
             .map(|((_, key), (value, version))| Record {
                 key: key.clone(),

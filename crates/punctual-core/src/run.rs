@@ -128,7 +128,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    fn state(self) -> RunState {
+    pub(crate) fn state(self) -> RunState {
         match self {
             Self::Succeeded => RunState::Succeeded,
             Self::Failed => RunState::Failed,

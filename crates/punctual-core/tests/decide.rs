@@ -162,7 +162,9 @@ impl World {
         self.ask(
             |view, moment| match plan::finish(Some(view), &run, &finish, moment) {
                 Finished::Accepted(plan) => Some(plan),
-                Finished::Superseded(_) => panic!("a run of the right fence is nobody else's"),
+                Finished::Repeated | Finished::Superseded(_) => {
+                    panic!("a run of the right fence is nobody else's")
+                }
             },
         );
     }

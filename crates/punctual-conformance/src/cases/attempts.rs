@@ -168,7 +168,7 @@ pub async fn a_run_ends_once(trial: Trial) -> Verdict {
         error: Some("why".to_owned()),
         ..finish(&run, Some(Ending::Failed))
     };
-    trial.finish_with(report).await;
+    trial.finish_with(report.clone()).await;
     let row = trial.run(run.id).await;
     assert_eq!(
         (row.state(), row.finished_at, row.lease_until),
@@ -179,6 +179,12 @@ pub async fn a_run_ends_once(trial: Trial) -> Verdict {
         (Some("printed äöü\n"), Some("why"))
     );
     trial.go_to(13);
+    assert_eq!(
+        trial.finish_with(report).await,
+        FinishOutcome::Accepted { job_removed: false },
+        "whoever lost the answer may say it again"
+    );
+    assert_eq!(trial.run(run.id).await, row, "and nothing changes");
     assert_eq!(
         trial.finish(&run, Ending::Succeeded).await,
         FinishOutcome::Superseded

@@ -468,10 +468,12 @@ impl Inner {
         earlier: &mut bool,
     ) -> FinishOutcome {
         let Some((slot, run)) = self.find_live(finish.run) else {
-            let Some(mut run) = self.ledger.closed(finish.run).cloned() else {
+            let Some(run) = self.ledger.closed(finish.run) else {
                 return FinishOutcome::Missing;
             };
-            run.superseded_at = Some(moment.now);
+            let Finished::Superseded(run) = plan::finish(None, run, finish, moment) else {
+                return FinishOutcome::Accepted { job_removed: false };
+            };
             self.ledger.amend(run);
             return FinishOutcome::Superseded;
         };
@@ -479,6 +481,7 @@ impl Inner {
             Finished::Accepted(plan) => FinishOutcome::Accepted {
                 job_removed: self.write(slot, plan, earlier),
             },
+            Finished::Repeated => FinishOutcome::Accepted { job_removed: false },
             Finished::Superseded(run) => {
                 match slot {
                     Some(slot) => self.apply_rows(slot, vec![run], Vec::new()),

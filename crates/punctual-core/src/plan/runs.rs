@@ -141,8 +141,23 @@ pub struct Finish {
 pub enum Finished {
     /// The result holds.
     Accepted(Plan),
+    /// It is recorded already: the answer to the first report was lost. Nothing changes.
+    Repeated,
     /// The run belongs to somebody else by now, or is over: the row notes the late result, nothing else changes.
     Superseded(Run),
+}
+
+/// Whether the row says what the report says, under the same token.
+fn is_recorded(run: &Run, finish: &Finish) -> bool {
+    run.fence == finish.fence
+        && match finish.ending {
+            None => run.state() == RunState::Pending,
+            Some(ending) => {
+                run.state() == ending.state()
+                    && run.output == finish.output
+                    && run.error == finish.error
+            }
+        }
 }
 
 /// Records the end of `run`. `view` is its job, where that still exists.
@@ -152,6 +167,9 @@ pub fn finish(
     finish: &Finish,
     moment: Moment<'_>,
 ) -> Finished {
+    if is_recorded(run, finish) {
+        return Finished::Repeated;
+    }
     let now = moment.now;
     let mut run = run.clone();
     if run.state() != RunState::Running || run.fence != finish.fence {

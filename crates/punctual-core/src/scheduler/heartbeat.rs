@@ -17,6 +17,8 @@ use crate::event::EventKind;
 use crate::id::{ExecutorName, RunId, TaskName};
 use crate::store::{Expect, NODES_NAMESPACE, ReclaimScope, Renewed, StoreError, StoreResult};
 
+/// The longest time between two beats: a node that dies is noticed within its lease and this.
+const BEAT_MAX: Duration = Duration::from_secs(4);
 /// How often the ledger is pruned.
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
 /// How often, where the store is this process's alone and its ledger a ring.
@@ -101,7 +103,7 @@ impl Heartbeat {
                     self.give_up_expired();
                 }
             }
-            self.wait(lease / 3).await;
+            self.wait((lease / 3).min(BEAT_MAX)).await;
         }
     }
 

@@ -40,6 +40,7 @@ impl Session {
         };
         let is_given_back = finish.ending.is_none();
         match plan::finish(view, &run, finish, self.moment()) {
+            Finished::Repeated => Ok(FinishOutcome::Accepted { job_removed: false }),
             Finished::Superseded(run) => {
                 let mut update = self.db.prepare_cached(&self.sql.run_supersede)?;
                 let at = run.superseded_at.map(Timestamp::as_microsecond);
