@@ -36,20 +36,13 @@ struct Steady {
 }
 
 impl Steady {
-    /// A renewal begins. After a gap of a lease (the machine was suspended) everybody's lease has run out, and the others
-    /// may not have had their turn yet.
-    fn begins(&mut self, now: Duration, lease: Duration) {
-        if self
-            .last
-            .is_some_and(|last| now.saturating_sub(last) >= lease)
-        {
+    /// A renewal has succeeded. One that came long after the last (the machine was suspended, or the store stood still)
+    /// is the first of a new series: everybody's lease may have run out, and the others may not have had their turn yet.
+    fn succeeded(&mut self, now: Duration, lease: Duration) {
+        if !self.is_prompt(now, lease) {
             self.since = None;
         }
-    }
-
-    /// One that began at `began` has succeeded.
-    fn succeeded(&mut self, began: Duration, now: Duration) {
-        self.since.get_or_insert(began);
+        self.since.get_or_insert(now);
         self.last = Some(now);
     }
 
@@ -57,9 +50,18 @@ impl Steady {
         self.since = None;
     }
 
+    /// To be asked after the renewal of this beat: a beat that hung while the store stood still is none of a series.
     fn holds(&self, now: Duration, lease: Duration) -> bool {
-        self.since
-            .is_some_and(|since| now.saturating_sub(since) >= lease)
+        self.is_prompt(now, lease)
+            && self
+                .since
+                .is_some_and(|since| now.saturating_sub(since) >= lease)
+    }
+
+    /// Whether the last success is so fresh that whoever renewed at about the same time still has a lease.
+    fn is_prompt(&self, now: Duration, lease: Duration) -> bool {
+        self.last
+            .is_some_and(|last| now.saturating_sub(last) < lease / 2)
     }
 }
 
@@ -93,10 +95,8 @@ impl Heartbeat {
         let lease = self.shared.settings.lease;
         let mut steady = Steady::default();
         while self.is_needed() {
-            let began = self.shared.clock.monotonic();
-            steady.begins(began, lease);
             match self.show_life(&steady).await {
-                Ok(()) => steady.succeeded(began, self.shared.clock.monotonic()),
+                Ok(()) => steady.succeeded(self.shared.clock.monotonic(), lease),
                 Err(error) => {
                     steady.failed();
                     failed(&self.shared, &self.attached, &error);
@@ -283,9 +283,8 @@ mod tests {
         let at = Duration::from_secs;
         let mut steady = Steady::default();
         let beat = |steady: &mut Steady, second| {
-            steady.begins(at(second), lease);
             let held = steady.holds(at(second), lease);
-            steady.succeeded(at(second), at(second));
+            steady.succeeded(at(second), lease);
             held
         };
         let held: Vec<_> = [0, 10, 20, 30, 40]
@@ -297,7 +296,12 @@ mod tests {
             .map(|second| beat(&mut steady, second))
             .into();
         assert_eq!(held, [false, false, false, true]);
+        // The store stood still for 25 seconds: the leases of the others are over, or nearly.
+        let held: Vec<_> = [3695, 3705, 3715, 3725]
+            .map(|second| beat(&mut steady, second))
+            .into();
+        assert_eq!(held, [false, false, false, true]);
         steady.failed();
-        assert!(!beat(&mut steady, 3680));
+        assert!(!beat(&mut steady, 3735));
     }
 }
