@@ -118,6 +118,17 @@ macro_rules! job_store_cases {
                 an_unreadable_job_is_kept_and_shown
                 an_unreadable_job_goes_only_on_request
                 runs_of_an_unreadable_job_end;
+            races:
+                nodes_share_the_work
+                an_id_is_added_once
+                no_claim_follows_a_pause
+                instances_are_counted_once
+                a_dead_owner_is_buried_once;
+            moving:
+                a_job_moves_with_its_state
+                a_job_moves_once
+                rows_move_once
+                the_fence_floor_moves;
             scale:
                 a_hundred_thousand_jobs;
             random:
