@@ -10,6 +10,8 @@ use crate::commands::{
 };
 use crate::next::NextArgs;
 use crate::settings::Layer;
+#[cfg(unix)]
+use crate::torture::TortureArgs;
 
 /// A job scheduler that can be trusted: server and client.
 #[derive(Debug, Parser)]
@@ -48,6 +50,9 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Show when a trigger would fire; needs no server
     Next(Box<NextArgs>),
+    /// Kill, freeze and restart nodes of a cluster of its own, and check that no promise is broken
+    #[cfg(unix)]
+    Torture(Box<TortureArgs>),
     /// Watch over one program for `serve`, which starts this by itself
     #[cfg(unix)]
     #[command(hide = true)]

@@ -14,6 +14,7 @@ mod show;
 mod signals;
 mod table;
 mod token;
+mod torture;
 mod trigger_flags;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ fn run(command: Command) -> Outcome<ExitCode> {
         }
         #[cfg(unix)]
         Command::Supervise => return Ok(punctual_server::supervisor::run()),
+        #[cfg(unix)]
+        Command::Torture(args) => torture::run(&args),
         Command::Next(args) => next::run(&args),
         Command::Add(args) => ask(commands::add(&args)),
         Command::List(args) => ask(commands::list(&args)),
