@@ -65,7 +65,7 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8377]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where jobs are kept: sqlite:FILE or memory: [default: sqlite:punctual.db]
+    /// Where jobs are kept: sqlite:FILE, postgres://…, mysql://…, redis://…, rediss://…, mongodb://… or memory: [default: sqlite:punctual.db]
     #[arg(long)]
     store: Option<String>,
     /// The path before the API's endpoints [default: /scheduler]
@@ -80,6 +80,9 @@ pub(crate) struct ServeArgs {
     /// How long a run is safe from other nodes without a sign of life, at least 2s [default: 30s]
     #[arg(long, value_name = "DURATION")]
     lease: Option<String>,
+    /// How long runs may go on when the server is to end; then they are stopped, and run again elsewhere [default: 20s]
+    #[arg(long, value_name = "DURATION")]
+    drain: Option<String>,
     /// The zone of triggers that name none [default: this machine's]
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
@@ -108,6 +111,7 @@ impl ServeArgs {
             ("store", &self.store),
             ("prefix", &self.prefix),
             ("lease", &self.lease),
+            ("drain", &self.drain),
             ("timezone", &self.timezone),
             ("max_workers", &self.max_workers),
             ("retention_days", &self.retention_days),

@@ -12,6 +12,7 @@ mod serve;
 mod settings;
 mod show;
 mod signals;
+mod store;
 mod table;
 mod token;
 mod torture;

@@ -2,26 +2,28 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZoneDatabase;
-use punctual_core::clock::SystemClock;
+use punctual_core::clock::{Clock, SystemClock};
 use punctual_core::executor::AsyncExecutor;
-use punctual_core::memory::MemoryStore;
 use punctual_core::scheduler::{DEFAULT_ALIAS, Scheduler, Shutdown, StartMode, TokioScheduler};
-use punctual_core::store::{JobStore, StoreError};
+use punctual_core::store::JobStore;
 use punctual_core::task::Registry;
 use punctual_core::zones::Zones;
 use punctual_server::tasks::{self, Supervisor, TaskOptions};
-use punctual_server::{Auth, Hosts, Secret, ServerOptions, Tokens, router};
-use punctual_sql::{SqliteOptions, SqliteStore};
+use punctual_server::{Auth, Gate, Hosts, Secret, ServerOptions, Tokens, router};
 use tokio::net::TcpListener;
 
 use crate::exit::{Failure, Outcome};
-use crate::settings::{Settings, Store};
+use crate::settings::Settings;
+use crate::store::{self, Store};
 use crate::{log, output, signals, token};
 
+/// A store that answers within this time is there before anybody is told where to ask.
+const PROMPT: Duration = Duration::from_secs(1);
 /// How long connections may go on once the work has ended.
 const HANGUP: Duration = Duration::from_secs(2);
 
@@ -60,36 +62,18 @@ async fn serve(settings: &Settings) -> Outcome {
     }
     let mut signals = signals::Signals::listen()?;
     let zones = zones(settings.timezone.as_deref())?;
-    let store = open(settings, &zones)?;
     let listener = bind(settings.listen).await?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::plain(format!("the address is unknown: {error}")))?;
-    let scheduler = build(settings, zones, Arc::clone(&store)).await?;
-
-    log::events(&scheduler);
-
-    let mut token_file = TokenFile(None);
-    let tokens = match &given {
-        Some(token) => Tokens::given(token),
-        None => {
-            first_start(settings, &scheduler, &*store, address, &mut token_file).await;
-            Tokens::stored(Arc::clone(&store))
-        }
+    let hosts = if address.ip().is_loopback() {
+        Hosts::Loopback
+    } else {
+        Hosts::Any
     };
-    let mut options = ServerOptions::new(Auth::Tokens(Arc::new(tokens)));
-    options.prefix.clone_from(&settings.prefix);
-    if address.ip().is_loopback() {
-        options.hosts = Hosts::Loopback;
-    }
-    scheduler
-        .start(StartMode::Running)
-        .map_err(Failure::plain)?;
-    // Nobody has to read it.
-    let _ = output::line(format_args!("listening on http://{address}"));
-
-    let app = router((*scheduler).clone(), options);
+    let gate = Gate::new(hosts.clone(), "the job store is being opened");
     let (hang_up, hung_up) = tokio::sync::oneshot::channel::<()>();
+    let app = gate.router();
     let mut http = tokio::spawn(async move {
         let until = async {
             let _ = hung_up.await;
@@ -98,14 +82,58 @@ async fn serve(settings: &Settings) -> Outcome {
             .with_graceful_shutdown(until)
             .await
     });
+    // Nobody has to read it.
+    let announce = || output::line(format_args!("listening on http://{address}"));
+
+    let token = Secret::random();
+    let first_start = async |store: Arc<dyn JobStore>| match &given {
+        Some(_) => Ok(false),
+        None => Tokens::first_start(&*store, &token, SystemClock.now()).await,
+    };
+    let mut opening = pin!(store::open(&settings.store, &zones, &gate, first_start));
+    let prompt = tokio::select! {
+        opened = &mut opening => Some(opened?),
+        () = tokio::time::sleep(PROMPT) => None,
+        _ = signals.next() => return Ok(()),
+    };
+    let is_prompt = prompt.is_some();
+    let (store, is_first) = match prompt {
+        Some(opened) => opened,
+        None => {
+            let _ = announce();
+            tokio::select! {
+                opened = &mut opening => opened?,
+                ended = &mut http => return Err(stopped(ended)),
+                _ = signals.next() => return Ok(()),
+            }
+        }
+    };
+    let mut token_file = TokenFile(None);
+    if is_first {
+        show(&settings.store, address, &token, &mut token_file);
+    }
+    let tokens = match &given {
+        Some(token) => Tokens::given(token),
+        None => Tokens::stored(Arc::clone(&store)),
+    };
+    let scheduler = build(settings, zones.clone(), store).await?;
+    log::events(&scheduler);
+    let mut options = ServerOptions::new(Auth::Tokens(Arc::new(tokens)));
+    options.prefix.clone_from(&settings.prefix);
+    options.hosts = hosts;
+    scheduler
+        .start(StartMode::Running)
+        .map_err(Failure::plain)?;
+    gate.open(router((*scheduler).clone(), options));
+    if is_prompt {
+        let _ = announce();
+    }
+
     tokio::select! {
         name = signals.next() => {
             tracing::info!(signal = name, "draining; a second signal ends at once");
         }
-        ended = &mut http => {
-            let why = ended.map_err(|error| error.to_string()).and_then(|end| end.map_err(|error| error.to_string()));
-            return Err(Failure::plain(format!("the server stopped: {}", why.err().unwrap_or_default())));
-        }
+        ended = &mut http => return Err(stopped(ended)),
     }
     signals.exit_on_next();
     scheduler.shutdown(Shutdown::Wait).await;
@@ -121,21 +149,13 @@ fn given_token(settings: &Settings) -> Outcome<Option<Secret>> {
     }
 }
 
-fn open(settings: &Settings, zones: &Zones) -> Outcome<Arc<dyn JobStore>> {
-    let clock = Arc::new(SystemClock);
-    Ok(match &settings.store {
-        Store::Memory => Arc::new(MemoryStore::new(clock)),
-        Store::Sqlite(path) => {
-            let options = SqliteOptions::new(clock, zones.clone());
-            let store = SqliteStore::open(path, options).map_err(|error| {
-                Failure::plain(format!(
-                    "the store sqlite:{} cannot be opened: {error}",
-                    path.display()
-                ))
-            })?;
-            Arc::new(store)
-        }
-    })
+fn stopped(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> Failure {
+    let why = match ended {
+        Ok(Ok(())) => String::new(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Failure::plain(format!("the server stopped: {why}"))
 }
 
 async fn bind(address: SocketAddr) -> Outcome<TcpListener> {
@@ -169,6 +189,7 @@ async fn build(
         .registry(registry)
         .zones(zones)
         .lease(settings.lease)
+        .drain(settings.drain)
         .retention(settings.retention)
         .executor(
             DEFAULT_ALIAS,
@@ -208,37 +229,24 @@ impl Drop for TokenFile {
     }
 }
 
-/// Makes the admin token on the first start, shows it once, and leaves it for clients of the same user.
-async fn first_start(
-    settings: &Settings,
-    scheduler: &Scheduler,
-    store: &dyn JobStore,
-    address: SocketAddr,
-    temporary: &mut TokenFile,
-) {
-    let token = match make_token(scheduler, store).await {
-        Ok(None) => return,
-        Ok(Some(token)) => token,
-        Err(error) => {
-            tracing::error!(%error, "no admin token could be made; start again when the store is back");
-            return;
-        }
-    };
-    let path = match &settings.store {
-        Store::Sqlite(path) => Some(token::beside(path)),
-        Store::Memory => token::in_runtime_folder(address.port()),
-    };
+/// Shows the admin token of a store that had none, once, and leaves it for clients of the same user.
+fn show(store: &Store, address: SocketAddr, token: &Secret, temporary: &mut TokenFile) {
     output::tell(format_args!("admin token (shown once): {}", token.reveal()));
+    let path = match store {
+        Store::Sqlite(path) => Some(token::beside(path)),
+        Store::Memory | Store::Server(_) => token::in_runtime_folder(address.port()),
+    };
     let Some(path) = path else {
         return;
     };
-    match token::write(&path, &token) {
+    match token::write(&path, token) {
         Ok(()) => {
             output::tell(format_args!(
                 "also in {} for `punctual` on this machine",
                 path.display()
             ));
-            if settings.store == Store::Memory {
+            // The token of a store that lasts is good for the next start, and for every other node.
+            if *store == Store::Memory {
                 temporary.0 = Some(path);
             }
         }
@@ -246,14 +254,4 @@ async fn first_start(
             tracing::warn!(path = %path.display(), %error, "the token file could not be written");
         }
     }
-}
-
-async fn make_token(
-    scheduler: &Scheduler,
-    store: &dyn JobStore,
-) -> Result<Option<Secret>, StoreError> {
-    let made = Tokens::first_start(store, scheduler.now());
-    tokio::time::timeout(scheduler.settings().store_deadline, made)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::unavailable("no answer in time")))
 }

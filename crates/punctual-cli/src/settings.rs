@@ -9,6 +9,7 @@ use punctual_core::store::Retention;
 
 use crate::duration;
 use crate::exit::{Code, Failure, Outcome};
+use crate::store::Store;
 
 /// The file that is read where it exists and none is named.
 pub(crate) const DEFAULT_FILE: &str = "punctual.toml";
@@ -30,13 +31,6 @@ const OTHER_VARIABLES: &[&str] = &[
     "PUNCTUAL_ATTEMPT",
 ];
 
-/// Where jobs are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Store {
-    Memory,
-    Sqlite(PathBuf),
-}
-
 /// Everything `serve` goes by.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
@@ -46,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) allow_command: bool,
     pub(crate) allow_private_http: bool,
     pub(crate) lease: Duration,
+    pub(crate) drain: Duration,
     pub(crate) timezone: Option<String>,
     pub(crate) max_workers: usize,
     pub(crate) retention: Retention,
@@ -61,6 +56,7 @@ impl Default for Settings {
             allow_command: false,
             allow_private_http: false,
             lease: Duration::from_secs(30),
+            drain: Duration::from_secs(20),
             timezone: None,
             max_workers: 100,
             retention: Retention::default(),
@@ -78,7 +74,7 @@ const TABLE: &[(&str, Set)] = &[
         Ok(())
     }),
     ("store", |settings, text| {
-        settings.store = store(text)?;
+        settings.store = Store::parse(text)?;
         Ok(())
     }),
     ("prefix", |settings, text| {
@@ -99,6 +95,10 @@ const TABLE: &[(&str, Set)] = &[
             return Err(format!("{text:?} is too short; a lease is at least 2s"));
         }
         settings.lease = lease;
+        Ok(())
+    }),
+    ("drain", |settings, text| {
+        settings.drain = duration::parse(text).map_err(|error| error.to_string())?;
         Ok(())
     }),
     ("timezone", |settings, text| {
@@ -132,24 +132,6 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!("{text:?} is not an address; write an IP address and a port, such as 127.0.0.1:8377 or [::1]:8377")
     })
-}
-
-fn store(text: &str) -> Result<Store, String> {
-    match text.split_once(':') {
-        Some(("memory", "")) => Ok(Store::Memory),
-        Some(("sqlite", path)) => {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            if path.is_empty() || path == ":memory:" {
-                return Err(format!(
-                    "{text:?} names no file; write sqlite:punctual.db, or memory:"
-                ));
-            }
-            Ok(Store::Sqlite(path.into()))
-        }
-        _ => Err(format!(
-            "{text:?} is not a store; write sqlite:FILE or memory:"
-        )),
-    }
 }
 
 fn prefix(text: &str) -> Result<String, String> {
@@ -201,9 +183,13 @@ fn read_file(path: &Path) -> Outcome<Layer> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::plain(format!("{shown} cannot be read: {error}")))?;
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error| Failure::usage(format!("{shown} is not TOML: {error}")))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        // Its own text quotes the line, and that may hold the password of a store.
+        let place = error.span().and_then(|span| text.get(..span.start));
+        let line = place.map_or(1, |before| before.matches('\n').count() + 1);
+        let why = error.message();
+        Failure::usage(format!("{shown} is not TOML: line {line}: {why}"))
+    })?;
     table
         .into_iter()
         .map(|(key, value)| {
@@ -311,13 +297,23 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             let error = resolve(&Layer::new(), std::iter::empty(), Some(&file)).unwrap_err();
             assert!(format!("{error:?}").contains(word), "{error:?}");
+            assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
         };
         check("lisen = 1", "did you mean listen?");
         check("lease = '1s'", "at least 2s");
-        check("store = 'oracle:x'", "not a store");
+        check("store = 'oracle:x'", "not a kind of store");
+        check("drain = 'soon'", "not a duration");
         check("listen = 'here'", "not an address");
         check("allow_command = 'perhaps'", "neither true nor false");
-        check("= 1", "not TOML");
+        check("= 1", "not TOML: line 1");
+        check(
+            "lease = '3s'\nstore = 'postgres://u:s3cret@h\n",
+            "not TOML: line 2",
+        );
+        check("store = 'postgre://u:s3cret@h'", "not a kind of store");
+        let variables = layer(&[("PUNCTUAL_LEASE", "1999ms")]);
+        let error = resolve(&Layer::new(), variables.into_iter(), None).unwrap_err();
+        assert!(format!("{error:?}").contains("PUNCTUAL_LEASE: \\\"1999ms\\\" is too short"));
         let variables = layer(&[("PUNCTUAL_STOR", "memory:")]);
         let error = resolve(&Layer::new(), variables.into_iter(), None).unwrap_err();
         assert!(format!("{error:?}").contains("did you mean PUNCTUAL_STORE?"));

@@ -61,25 +61,26 @@ impl Tokens {
         })
     }
 
-    /// Makes the admin token, if there is none yet: the first start. The token is to be shown once; the store keeps its
-    /// hash.
+    /// Makes `token` the admin token, if there is none yet: the first start of the first node. Returns whether it is; then
+    /// it is to be shown once, for the store keeps only its hash. May be called again with the same token where the answer
+    /// did not come through.
     pub async fn first_start(
         store: &dyn JobStore,
+        token: &Secret,
         now: Timestamp,
-    ) -> Result<Option<Secret>, StoreError> {
-        if store.record(TOKENS_NAMESPACE, ADMIN_KEY).await?.is_some() {
-            return Ok(None);
+    ) -> Result<bool, StoreError> {
+        let hash = token.hash().to_hex();
+        if let Some(known) = store.record(TOKENS_NAMESPACE, ADMIN_KEY).await? {
+            return Ok(known.value["sha256"] == hash.as_str());
         }
-        let token = Secret::random();
         let value = json!({
-            "sha256": token.hash().to_hex(),
+            "sha256": hash,
             "scope": "admin",
             "created_at": now,
         });
-        let wrote = store
+        store
             .put_record(TOKENS_NAMESPACE, ADMIN_KEY, Some(value), Expect::Absent)
-            .await?;
-        Ok(wrote.then_some(token))
+            .await
     }
 
     async fn accepts(&self, token: &str) -> Result<bool, StoreError> {

@@ -111,7 +111,10 @@ impl IntoResponse for Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         if self.status == StatusCode::SERVICE_UNAVAILABLE
-            && !self.headers.iter().any(|(name, _)| name == header::RETRY_AFTER)
+            && !self
+                .headers
+                .iter()
+                .any(|(name, _)| name == header::RETRY_AFTER)
         {
             // By then a store that is back has been asked again.
             let seconds = HeaderValue::from_static("5");

@@ -4,5 +4,6 @@
 
 mod client;
 mod crash;
+mod outage;
 mod supervised;
 mod support;

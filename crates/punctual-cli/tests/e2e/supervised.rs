@@ -326,3 +326,45 @@ fn a_supervisor_that_is_called_by_hand_says_what_it_is() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("punctual serve"), "{said}");
 }
+
+#[test]
+fn a_drained_server_hands_its_runs_back_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // A lease that would show, and a program that does not listen to SIGTERM.
+    let mut first = Server::start(folder, &["--lease", "5m", "--drain", "2s"]);
+    let script = r#"
+echo "$PUNCTUAL_ATTEMPT" >> attempts
+trap "" TERM
+echo begun
+sleep 60
+"#;
+    let kwargs = json!({"argv": ["sh", "-c", script]}).to_string();
+    let add = [
+        "add", "--id", "sleeper", "--task", "command", "--kwargs", &kwargs,
+    ];
+    ask(folder, &first, &add);
+    let attempts = || std::fs::read_to_string(folder.join("attempts")).unwrap_or_default();
+    wait_for("the program to start", || {
+        (attempts() == "1\n").then_some(())
+    });
+    let second = Server::start(folder, &["--lease", "5m"]);
+
+    first.signal("TERM");
+    let told = SystemClock.monotonic();
+    assert_eq!(first.exit_code(), Some(0));
+    let took = SystemClock.monotonic().saturating_sub(told);
+    assert!(took > Duration::from_secs(2), "it did not wait: {took:?}");
+    assert!(took < Duration::from_secs(9), "{took:?}");
+    wait_for("the second attempt", || {
+        (attempts() == "1\n2\n").then_some(())
+    });
+    let took = SystemClock.monotonic().saturating_sub(told);
+    assert!(took < Duration::from_secs(11), "{took:?}");
+    let handed_back = attempt(folder, &second, 1).unwrap();
+    assert_eq!(
+        (&handed_back["state"], &handed_back["reason"]),
+        (&json!("cancelled"), &json!("shutdown"))
+    );
+    assert_eq!(handed_back["output"], "begun\n");
+}

@@ -1,7 +1,8 @@
 //! The binary, as a server and as its clients.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,4 +130,23 @@ pub(crate) fn runs(folder: &Path, server: &Server, id: &str) -> Vec<Value> {
 
 pub(crate) fn with_state<'a>(runs: &'a [Value], state: &str) -> Vec<&'a Value> {
     runs.iter().filter(|run| run["state"] == state).collect()
+}
+
+/// The status and the rest of an answer to `GET`, without a token.
+pub(crate) fn get(server: &Server, path: &str) -> (u16, String) {
+    let address = server.url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer)
+}
+
+/// Keeps every other program from writing to a database until it is dropped.
+pub(crate) fn write_lock(database: &Path) -> rusqlite::Connection {
+    let lock = rusqlite::Connection::open(database).unwrap();
+    wait_for("the lock", || lock.execute_batch("BEGIN EXCLUSIVE").ok());
+    lock
 }

@@ -15,12 +15,14 @@ use crate::support::{scheduler, send};
 async fn guarded() -> (Router, String) {
     let scheduler = scheduler(TaskOptions::default()).await;
     let (_, store) = scheduler.jobstores().remove(0);
-    let token = Tokens::first_start(&*store, scheduler.now())
-        .await
-        .unwrap()
-        .unwrap();
-    let again = Tokens::first_start(&*store, scheduler.now()).await.unwrap();
-    assert!(again.is_none(), "the token is made once");
+    let token = Secret::random();
+    let make = async |token: &Secret| {
+        let made = Tokens::first_start(&*store, token, scheduler.now()).await;
+        made.unwrap()
+    };
+    assert!(make(&token).await);
+    assert!(make(&token).await, "the answer may have got lost");
+    assert!(!make(&Secret::random()).await, "the token is made once");
     let stored = store.records(TOKENS_NAMESPACE).await.unwrap();
     assert!(
         !format!("{stored:?}").contains(token.reveal()),
@@ -183,10 +185,9 @@ async fn other_sites_and_other_hosts_get_nothing() {
 async fn a_given_token_is_the_only_one() {
     let scheduler = scheduler(TaskOptions::default()).await;
     let (_, store) = scheduler.jobstores().remove(0);
-    let stored = Tokens::first_start(&*store, scheduler.now())
-        .await
-        .unwrap()
-        .unwrap();
+    let stored = Secret::random();
+    let made = Tokens::first_start(&*store, &stored, scheduler.now()).await;
+    assert!(made.unwrap());
     let given = Secret::given("correct-horse-battery-staple").unwrap();
     let auth = Auth::Tokens(Arc::new(Tokens::given(&given)));
     let router = router(scheduler, ServerOptions::new(auth));

@@ -14,7 +14,7 @@ use super::schema;
 /// How many statements each connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
 /// How often turning on the write-ahead log is tried while another process does the same.
-const WAL_ATTEMPTS: u32 = 50;
+const WAL_ATTEMPTS: u32 = 250;
 /// After how many pages (16 MiB) the log is carried over into the database.
 const CHECKPOINT_PAGES: u32 = 4096;
 /// How much of the database the writer keeps in memory at most, in KiB: the upper pages of every index, and what is due.
@@ -30,6 +30,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<(Connection, 
     check_path(path)?;
     let writer = connect(path, options)?;
     use_wal(&writer)?;
+    writer.busy_timeout(options.busy_timeout)?;
     writer.pragma_update(None, "synchronous", "FULL")?;
     writer.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     writer.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
@@ -109,7 +110,10 @@ fn connect(path: &Path, options: &SqliteOptions) -> Result<Connection> {
     Ok(db)
 }
 
+/// Leaves the connection without a busy timeout.
 fn use_wal(db: &Connection) -> Result<()> {
+    // SQLite waits for some of the locks that this takes and not for others, so we wait for all of them.
+    db.busy_timeout(Duration::ZERO)?;
     for _ in 0..WAL_ATTEMPTS {
         let answer = db.query_row("PRAGMA journal_mode = WAL", (), |row| {
             row.get::<_, String>(0)
@@ -122,7 +126,6 @@ fn use_wal(db: &Connection) -> Result<()> {
                      allows shared memory"
                 ));
             }
-            // SQLite does not wait for this lock by itself.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
                 thread::sleep(Duration::from_millis(20));
             }
