@@ -11,31 +11,18 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::services::{self, Missing, Ready};
+use crate::services::{ForTests, Missing};
 
 /// Starts the servers that are missing, runs the tests, and stops what it started, however the tests end.
 pub(crate) fn main(arguments: &[String]) -> Result<()> {
     let interrupt = Interrupt::listen()?;
-    let folder = services::default_folder();
-    let (ready, missing) = services::start_all(&folder)?;
-    let started: Vec<&str> = ready
-        .iter()
-        .filter(|server| server.is_new)
-        .map(|server| server.name)
-        .collect();
-
-    let servers = Servers {
-        ready: &ready,
-        missing: &missing,
-    };
-    let outcome = check(&missing, &interrupt).and_then(|()| {
+    let servers = ForTests::start()?;
+    let outcome = check(&servers.missing, &interrupt).and_then(|()| {
         let outcome = run(arguments, &servers, &interrupt);
-        report(&missing);
+        report(&servers.missing);
         outcome
     });
-    if !started.is_empty() {
-        services::stop_named(&started, &folder)?;
-    }
+    servers.stop()?;
     outcome
 }
 
@@ -54,12 +41,7 @@ fn check(missing: &[Missing], interrupt: &Interrupt) -> Result<()> {
     Ok(())
 }
 
-struct Servers<'a> {
-    ready: &'a [Ready],
-    missing: &'a [Missing],
-}
-
-fn run(arguments: &[String], servers: &Servers, interrupt: &Interrupt) -> Result<()> {
+fn run(arguments: &[String], servers: &ForTests, interrupt: &Interrupt) -> Result<()> {
     if !arguments.is_empty() {
         let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
         let all = [&["test", "--all-features"], &arguments[..]].concat();
@@ -75,13 +57,13 @@ fn run(arguments: &[String], servers: &Servers, interrupt: &Interrupt) -> Result
 }
 
 /// Runs cargo with the addresses in its environment.
-fn cargo(arguments: &[&str], servers: &Servers, interrupt: &Interrupt) -> Result<()> {
+fn cargo(arguments: &[&str], servers: &ForTests, interrupt: &Interrupt) -> Result<()> {
     println!("$ cargo {}", arguments.join(" "));
     let mut command = crate::command(arguments);
-    for server in servers.ready {
+    for server in &servers.ready {
         command.env(&server.variable, &server.url);
     }
-    for server in servers.missing {
+    for server in &servers.missing {
         // It may still hold the address of a server that has ended.
         command.env_remove(&server.variable);
     }

@@ -2,6 +2,7 @@
 
 mod address;
 mod install;
+mod launch;
 mod mongodb;
 mod mysql;
 mod postgres;
@@ -9,31 +10,21 @@ mod redis;
 mod server;
 mod state;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use server::{Place, SERVERS, Server};
-use state::{Folder, Running};
-
-/// How long a server may take until it answers.
-const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long a server may take to stop before it is killed.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(50);
+use launch::{answers, clear_away, launch};
+use server::{SERVERS, Server};
+use state::{Folder, Keep, Running};
 
 /// A server that answers.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    pub(crate) name: &'static str,
     pub(crate) variable: String,
     pub(crate) url: String,
-    /// Whether this call started it.
-    pub(crate) is_new: bool,
 }
 
 /// A server that cannot be had.
@@ -75,7 +66,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
 }
 
 /// The folder that remembers what runs.
-pub(crate) fn default_folder() -> PathBuf {
+fn default_folder() -> PathBuf {
     std::env::var_os("PUNCTUAL_SERVICES_DIR")
         .map_or_else(|| crate::root().join("target/services"), PathBuf::from)
 }
@@ -96,7 +87,8 @@ fn say(text: &str) {
 }
 
 fn start_and_print(servers: &[&'static dyn Server], folder: &Path) -> Result<()> {
-    let (ready, missing) = start(servers, folder)?;
+    let folder = Folder::open(folder.to_owned())?;
+    let (ready, missing) = start(servers, &folder, Keep::UntilStopped)?;
     for server in &ready {
         println!("export {}='{}'", server.variable, server.url);
     }
@@ -113,28 +105,61 @@ fn start_and_print(servers: &[&'static dyn Server], folder: &Path) -> Result<()>
     }
 }
 
-/// Brings every server to life that can be. What runs already is left as it is.
-pub(crate) fn start_all(folder: &Path) -> Result<(Vec<Ready>, Vec<Missing>)> {
-    start(&SERVERS, folder)
+/// The servers while tests run.
+#[derive(Debug)]
+pub(crate) struct ForTests {
+    pub(crate) ready: Vec<Ready>,
+    pub(crate) missing: Vec<Missing>,
+    folder: Folder,
+    in_use: File,
 }
 
-/// Stops these servers, by their names, if they were started here.
-pub(crate) fn stop_named(names: &[&str], folder: &Path) -> Result<()> {
-    let servers: Vec<_> = SERVERS
-        .into_iter()
-        .filter(|server| names.contains(&server.name()))
-        .collect();
-    stop(&servers, folder).map(|_| ())
+impl ForTests {
+    /// Brings every server to life that can be. What runs already is left as it is.
+    pub(crate) fn start() -> Result<Self> {
+        let folder = Folder::open(default_folder())?;
+        let in_use = folder.use_for_tests()?;
+        let (ready, missing) = start(&SERVERS, &folder, Keep::WhileTestsRun)?;
+        Ok(Self {
+            ready,
+            missing,
+            folder,
+            in_use,
+        })
+    }
+
+    /// Stops what was started for tests, unless other tests still run on it: then that is for them to do.
+    pub(crate) fn stop(self) -> Result<()> {
+        drop(self.in_use);
+        let _lock = self.folder.lock()?;
+        let Some(_alone) = self.folder.try_alone()? else {
+            say("the servers are left to the other tests that run on them");
+            return Ok(());
+        };
+        let mut for_tests = Vec::new();
+        for server in SERVERS {
+            let recorded = self.folder.read(server.name())?;
+            for_tests.extend(
+                recorded
+                    .filter(|running| running.keep == Keep::WhileTestsRun)
+                    .map(|running| (server, running)),
+            );
+        }
+        stop(&for_tests, &self.folder)
+    }
 }
 
 /// All of them at once: some take seconds.
-fn start(servers: &[&'static dyn Server], folder: &Path) -> Result<(Vec<Ready>, Vec<Missing>)> {
-    let folder = Folder::open(folder.to_owned())?;
+fn start(
+    servers: &[&'static dyn Server],
+    folder: &Folder,
+    keep: Keep,
+) -> Result<(Vec<Ready>, Vec<Missing>)> {
     let _lock = folder.lock()?;
     let absent: Vec<&dyn Server> = servers
         .iter()
         .copied()
-        .filter(|server| needs_program(*server, &folder) && server.find().is_none())
+        .filter(|server| needs_program(*server, folder) && server.find().is_none())
         .collect();
     if !absent.is_empty()
         && install::is_possible()
@@ -145,7 +170,7 @@ fn start(servers: &[&'static dyn Server], folder: &Path) -> Result<(Vec<Ready>, 
     let outcomes: Vec<_> = thread::scope(|scope| {
         let threads: Vec<_> = servers
             .iter()
-            .map(|server| scope.spawn(|| bring_up(*server, &folder)))
+            .map(|server| scope.spawn(|| bring_up(*server, folder, keep)))
             .collect();
         threads
             .into_iter()
@@ -177,174 +202,87 @@ fn given_address(server: &dyn Server, recorded: Option<&Running>) -> Option<Stri
         .filter(|url| recorded.is_none_or(|running| running.url != *url))
 }
 
-fn bring_up(server: &'static dyn Server, folder: &Folder) -> Result<Ready, Missing> {
+fn bring_up(server: &'static dyn Server, folder: &Folder, keep: Keep) -> Result<Ready, Missing> {
     let mut is_error = false;
-    let outcome = (|| {
-        let recorded = folder.read(server.name())?;
-        if let Some(url) = given_address(server, recorded.as_ref()) {
-            is_error = true;
-            server
-                .ping(&url)
-                .with_context(|| format!("the server at {} is no use", server.variable()))?;
-            say(&format!("{}: at {}", server.name(), server.variable()));
-            return Ok((url, false));
-        }
-        if let Some(running) = recorded {
-            if running.is_alive() && server.ping(&running.url).is_ok() {
-                say(&format!("{}: runs already", server.name()));
-                return Ok((running.url, false));
-            }
-            say(&format!(
-                "{}: it ended or does not answer; starting anew",
-                server.name()
-            ));
-            clear_away(server, &running, folder)?;
-        }
-        let running = launch(server, folder)?;
-        say(&format!("{}: {} started", server.name(), running.version));
-        Ok((running.url, true))
-    })();
+    let outcome = folder.read(server.name()).and_then(|recorded| {
+        let Some(url) = given_address(server, recorded.as_ref()) else {
+            return our_own(server, recorded, folder, keep);
+        };
+        is_error = true;
+        server
+            .ping(&url)
+            .with_context(|| format!("the server at {} is no use", server.variable()))?;
+        say(&format!("{}: at {}", server.name(), server.variable()));
+        Ok(url)
+    });
+    let variable = server.variable();
     match outcome {
-        Ok((url, is_new)) => Ok(Ready {
-            name: server.name(),
-            variable: server.variable(),
-            url,
-            is_new,
-        }),
+        Ok(url) => Ok(Ready { variable, url }),
         Err(reason) => Err(Missing {
             name: server.name(),
-            variable: server.variable(),
+            variable,
             reason,
             is_error,
         }),
     }
 }
 
-/// Starts a new server, on another port if somebody was quicker on the first.
-fn launch(server: &dyn Server, folder: &Folder) -> Result<Running> {
-    let found = server
-        .find()
-        .with_context(|| format!("not installed: {}", install::advice(server)))?;
-    let program = server.build(found)?;
-    let mut attempts_left = 3;
-    loop {
-        let place = Place::new(server)?;
-        attempts_left -= 1;
-        match launch_at(server, &program, &place, folder) {
-            Err(_) if attempts_left > 0 && place.port_is_taken() => {}
-            outcome => return outcome,
-        }
-    }
-}
-
-fn launch_at(
+/// The address of the recorded server, or of a new one if that has ended.
+fn our_own(
     server: &dyn Server,
-    program: &Path,
-    place: &Place,
+    recorded: Option<Running>,
     folder: &Folder,
-) -> Result<Running> {
-    let outcome = (|| {
-        let launch = server.prepare(program, place)?;
-        let log = File::create(place.log())?;
-        let mut child = place
-            .detached_command(program)?
-            .args(&launch.arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("it could not be started")?;
-        let mut running = Running::new(&child, launch.url, &place.folder)?;
-        // At once: if we are interrupted now, `stop` still finds it.
-        folder.write(server.name(), &running)?;
-        match wait_until_ready(server, &running.url, &mut child) {
-            Ok(told) => {
-                if let Some(version) = server.version(program).or(told) {
-                    running.version = version;
-                }
-                folder.write(server.name(), &running)?;
-                Ok(running)
+    keep: Keep,
+) -> Result<String> {
+    let name = server.name();
+    if let Some(mut running) = recorded {
+        if answers(server, &running) {
+            say(&format!("{name}: runs already"));
+            // Who starts it by hand keeps it, also if tests did so first.
+            if keep == Keep::UntilStopped && running.keep != keep {
+                running.keep = keep;
+                folder.write(name, &running)?;
             }
-            Err(error) => {
-                running.kill();
-                child.wait()?;
-                folder.forget(server.name())?;
-                Err(error.context(format!(
-                    "it did not start; the end of its log:\n{}",
-                    place.log_end()
-                )))
-            }
+            return Ok(running.url);
         }
-    })();
-    if outcome.is_err() {
-        let _ = fs::remove_dir_all(&place.folder);
+        say(&format!(
+            "{name}: it ended or does not answer; starting anew"
+        ));
+        clear_away(server, &running, folder)?;
     }
-    outcome
-}
-
-/// Asks until it answers, and returns what it tells of its version.
-fn wait_until_ready(server: &dyn Server, url: &str, child: &mut Child) -> Result<Option<String>> {
-    let mut waited = Duration::ZERO;
-    loop {
-        let answer = server.ping(url);
-        // What answers at the port may be somebody else.
-        if let Some(status) = child.try_wait()? {
-            bail!("it ended: {status}");
-        }
-        match answer {
-            Ok(version) => return Ok(version),
-            Err(error) if waited >= START_TIMEOUT => {
-                let seconds = START_TIMEOUT.as_secs();
-                return Err(error.context(format!("no answer within {seconds} s")));
-            }
-            Err(_) => {
-                thread::sleep(PAUSE);
-                waited += PAUSE;
-            }
-        }
-    }
+    let running = launch(server, folder, keep)?;
+    say(&format!("{name}: {} started", running.version));
+    Ok(running.url)
 }
 
 fn stop_and_print(servers: &[&'static dyn Server], folder: &Path) -> Result<()> {
-    for server in stop(servers, folder)? {
+    let folder = Folder::open(folder.to_owned())?;
+    let _lock = folder.lock()?;
+    let mut recorded = Vec::new();
+    for server in servers {
+        match folder.read(server.name())? {
+            Some(running) => recorded.push((*server, running)),
+            None => say(&format!("{}: none was started here", server.name())),
+        }
+    }
+    stop(&recorded, &folder)?;
+    for (server, _) in recorded {
         println!("unset {}", server.variable());
     }
     Ok(())
 }
 
-/// Stops what was started here, and removes its data. Returns which servers there were.
-fn stop(servers: &[&'static dyn Server], folder: &Path) -> Result<Vec<&'static dyn Server>> {
-    let folder = Folder::open(folder.to_owned())?;
-    let _lock = folder.lock()?;
-    let mut running = Vec::new();
-    for server in servers {
-        match folder.read(server.name())? {
-            Some(recorded) => running.push((*server, recorded)),
-            None => say(&format!("{}: none was started here", server.name())),
-        }
+/// Stops what was started here, and removes its data.
+fn stop(servers: &[(&'static dyn Server, Running)], folder: &Folder) -> Result<()> {
+    // All are told before one is waited for.
+    for (server, running) in servers {
+        running.signal(server.stop_signal());
     }
-    for (server, recorded) in &running {
-        recorded.signal(server.stop_signal());
-    }
-    for (server, recorded) in &running {
-        clear_away(*server, recorded, &folder)?;
+    for (server, running) in servers {
+        clear_away(*server, running, folder)?;
         say(&format!("{}: stopped", server.name()));
     }
-    Ok(running.into_iter().map(|(server, _)| server).collect())
-}
-
-fn clear_away(server: &dyn Server, recorded: &Running, folder: &Folder) -> Result<()> {
-    recorded.signal(server.stop_signal());
-    let mut waited = Duration::ZERO;
-    while recorded.is_alive() {
-        if waited >= STOP_TIMEOUT {
-            recorded.kill();
-        }
-        thread::sleep(PAUSE);
-        waited += PAUSE;
-    }
-    recorded.remove_data()?;
-    folder.forget(server.name())
+    Ok(())
 }
 
 fn status(servers: &[&'static dyn Server], folder: &Path) -> Result<()> {

@@ -67,6 +67,8 @@ impl Server for Mysql {
                 format!("--socket={}", place.folder.join("socket").display()).into(),
                 format!("--pid-file={}", place.folder.join("pid").display()).into(),
                 format!("--init-file={}", first.display()).into(),
+                // MySQL will not start without the folder that its package would have made for imports.
+                format!("--secure-file-priv={}", place.folder.display()).into(),
                 "--skip-name-resolve".into(),
                 "--max-connections=300".into(),
                 "--character-set-server=utf8mb4".into(),

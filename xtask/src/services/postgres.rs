@@ -23,7 +23,9 @@ impl Server for Postgres {
     }
 
     fn find(&self) -> Option<PathBuf> {
-        newest_of_debian().or_else(|| on_path(&["postgres"]))
+        on_path(&["postgres"])
+            .filter(|program| beside(program, "initdb").is_ok())
+            .or_else(newest_of_debian)
     }
 
     fn user(&self) -> Option<&'static str> {

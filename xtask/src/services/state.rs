@@ -1,6 +1,6 @@
 //! What runs where: one file for each server that was started and not yet stopped.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 use serde::{Deserialize, Serialize};
 
 /// The folder of those files.
+#[derive(Debug)]
 pub(super) struct Folder(PathBuf);
 
 /// A server that was started by us.
@@ -22,6 +23,16 @@ pub(super) struct Running {
     pub(super) version: String,
     /// Where its data and its log are. Removed when it is stopped.
     pub(super) folder: PathBuf,
+    pub(super) keep: Keep,
+}
+
+/// How long a server is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Keep {
+    /// Somebody started it by hand.
+    UntilStopped,
+    /// Tests started it.
+    WhileTestsRun,
 }
 
 impl Folder {
@@ -33,11 +44,31 @@ impl Folder {
 
     /// Waits until nobody else starts or stops servers here; until the file is dropped, nobody does.
     pub(super) fn lock(&self) -> Result<File> {
-        let path = self.0.join("lock");
-        let file =
-            File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+        let file = self.create("lock")?;
         file.lock().context("the lock of the services")?;
         Ok(file)
+    }
+
+    /// Until the file is dropped, tests run on the servers.
+    pub(super) fn use_for_tests(&self) -> Result<File> {
+        let file = self.create("tests")?;
+        file.lock_shared().context("the lock of the tests")?;
+        Ok(file)
+    }
+
+    /// `None` while tests run on the servers; else none begin until the file is dropped.
+    pub(super) fn try_alone(&self) -> Result<Option<File>> {
+        let file = self.create("tests")?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).context("the lock of the tests"),
+        }
+    }
+
+    fn create(&self, name: &str) -> Result<File> {
+        let path = self.0.join(name);
+        File::create(&path).with_context(|| format!("{} cannot be written", path.display()))
     }
 
     pub(super) fn read(&self, name: &str) -> Result<Option<Running>> {
@@ -74,7 +105,7 @@ impl Folder {
 }
 
 impl Running {
-    pub(super) fn new(child: &Child, url: String, folder: &Path) -> Result<Self> {
+    pub(super) fn new(child: &Child, url: String, folder: &Path, keep: Keep) -> Result<Self> {
         let pid = child.id() as i32;
         Ok(Self {
             url,
@@ -82,6 +113,7 @@ impl Running {
             began: began(pid).context("it ended at once")?,
             version: "version unknown".to_owned(),
             folder: folder.to_owned(),
+            keep,
         })
     }
 
@@ -148,4 +180,57 @@ fn began_by_ps(pid: i32) -> Option<String> {
         .ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_more_than_its_id() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let url = "redis://127.0.0.1:1/0".to_owned();
+        let running = Running::new(&child, url, Path::new("/"), Keep::UntilStopped).unwrap();
+        assert!(running.is_alive());
+
+        let mut earlier = running.clone();
+        earlier.began.insert(0, '0');
+        assert!(!earlier.is_alive(), "its id was given to another process");
+        earlier.signal(Signal::KILL);
+        assert!(running.is_alive(), "which was left alone");
+
+        running.signal(Signal::KILL);
+        // Ended, but not yet waited for: gone all the same.
+        while running.is_alive() {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn only_folders_of_servers_are_removed() {
+        let precious = tempfile::tempdir().unwrap();
+        let running = Running {
+            url: String::new(),
+            pid: 1,
+            began: String::new(),
+            version: String::new(),
+            folder: precious.path().to_owned(),
+            keep: Keep::UntilStopped,
+        };
+        assert!(running.remove_data().is_err());
+        assert!(precious.path().exists());
+    }
+
+    #[test]
+    fn the_last_of_several_test_runs_is_alone() {
+        let path = tempfile::tempdir().unwrap();
+        let folder = Folder::open(path.path().to_owned()).unwrap();
+        let one = folder.use_for_tests().unwrap();
+        let other = folder.use_for_tests().unwrap();
+        drop(one);
+        assert!(folder.try_alone().unwrap().is_none());
+        drop(other);
+        assert!(folder.try_alone().unwrap().is_some());
+    }
 }
