@@ -19,6 +19,8 @@ use crate::store::{Expect, NODES_NAMESPACE, ReclaimScope, Renewed, StoreError, S
 
 /// The longest time between two beats: a node that dies is noticed within its lease and this.
 const BEAT_MAX: Duration = Duration::from_secs(4);
+/// The shortest time that a renewal has to come through.
+const RENEW_DEADLINE_MIN: Duration = Duration::from_secs(1);
 /// How often the ledger is pruned.
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
 /// How often, where the store is this process's alone and its ledger a ring.
@@ -166,9 +168,13 @@ impl Heartbeat {
             return Ok(());
         }
         let asked_at = self.shared.clock.monotonic();
+        // An answer that takes longer than a short lease must not keep its runs going.
+        let deadline = (lease / 2)
+            .max(RENEW_DEADLINE_MIN)
+            .min(self.shared.settings.store_deadline);
         let renewed = self
             .shared
-            .deadline(self.attached.store.renew(lease, &mine))
+            .deadline_of(deadline, self.attached.store.renew(lease, &mine))
             .await?;
         for (&(id, _), renewed) in mine.iter().zip(renewed) {
             match renewed {

@@ -206,7 +206,15 @@ impl Shared {
         &self,
         call: impl Future<Output = StoreResult<T>>,
     ) -> StoreResult<T> {
-        let deadline = self.settings.store_deadline;
+        self.deadline_of(self.settings.store_deadline, call).await
+    }
+
+    /// The same, for a call that has less time.
+    pub(super) async fn deadline_of<T>(
+        &self,
+        deadline: Duration,
+        call: impl Future<Output = StoreResult<T>>,
+    ) -> StoreResult<T> {
         timeout(&*self.runtime, deadline, call)
             .await
             .unwrap_or_else(|_| {
