@@ -32,6 +32,8 @@ struct Candidates<'a, B: Backend> {
     /// The first of each source, and those that were decided about and are due again. The number is the source; the flag
     /// says that it has to send its next.
     first: BTreeMap<(Timestamp, JobId), (usize, bool)>,
+    /// The source whose first was taken. Its next is read when it is needed: it may be out of slots by then.
+    owing: Option<usize>,
     drafts: BTreeMap<JobId, Draft>,
     unreadable: Vec<(JobId, Option<Version>, String)>,
 }
@@ -57,6 +59,7 @@ impl<'a, B: Backend> Candidates<'a, B> {
             except: shared.parked.ids(shared.clock.monotonic()),
             sources: sources.collect(),
             first: BTreeMap::new(),
+            owing: None,
             drafts: BTreeMap::new(),
             unreadable: Vec::new(),
         };
@@ -110,14 +113,16 @@ impl<'a, B: Backend> Candidates<'a, B> {
         unit: &mut B::Unit,
         free: &BTreeMap<ExecutorName, usize>,
     ) -> BackendResult<Option<(usize, JobId)>> {
+        let owing = self.owing.take();
+        if let Some(index) = owing.filter(|&index| free[self.sources[index].executor] > 0) {
+            self.advance(unit, index).await?;
+        }
         while let Some(((_, id), (index, has_more))) = self.first.pop_first() {
             // Slots only become fewer, so the source is done with.
             if free[self.sources[index].executor] == 0 {
                 continue;
             }
-            if has_more {
-                self.advance(unit, index).await?;
-            }
+            self.owing = has_more.then_some(index);
             return Ok(Some((index, id)));
         }
         Ok(None)
