@@ -148,16 +148,12 @@ impl fmt::Display for StoreAddress {
             _ => {}
         }
         let (scheme, rest) = self.text.split_once("://").unwrap_or(("", &self.text));
-        // Drivers also take passwords as parameters.
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        match rest.rsplit_once('@') {
-            None => write!(f, "{scheme}://{rest}"),
-            Some((login, place)) => {
-                let user = login.split(':').next().unwrap_or_default();
-                let at = if user.is_empty() { "" } else { "@" };
-                write!(f, "{scheme}://{user}{at}{place}")
-            }
-        }
+        // A password may hold any character, also unescaped; and drivers take passwords as parameters, too.
+        let (login, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let user = login.split(':').next().unwrap_or_default();
+        let place = place.split(['?', '#']).next().unwrap_or_default();
+        let at = if user.is_empty() { "" } else { "@" };
+        write!(f, "{scheme}://{user}{at}{place}")
     }
 }
 
@@ -205,6 +201,10 @@ pub async fn open_store(
     options: OpenOptions,
 ) -> Result<Arc<dyn JobStore>, StoreError> {
     let OpenOptions { zones, prefix } = options;
+    #[cfg(feature = "redis")]
+    let server = punctual_backend::StoreOptions::default()
+        .zones(zones.clone())
+        .prefix(&prefix);
     match address.kind {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::new(Arc::new(SystemClock)))),
         #[cfg(feature = "sqlite")]
@@ -212,6 +212,11 @@ pub async fn open_store(
             let options =
                 punctual_sql::SqliteOptions::new(Arc::new(SystemClock), zones).prefix(prefix);
             let store = punctual_sql::SqliteStore::open(&address.text, options)?;
+            Ok(Arc::new(store))
+        }
+        #[cfg(feature = "redis")]
+        StoreKind::Redis => {
+            let store = punctual_redis::RedisStore::open(&address.text, server).await?;
             Ok(Arc::new(store))
         }
         #[allow(
@@ -248,6 +253,12 @@ mod tests {
             ("mariadb://u:a@b:c@h/d?x=y", Mysql, "mysql://u@h/d"),
             ("redis://:secret@h:6379/1", Redis, "redis://h:6379/1"),
             ("rediss://h", Redis, "rediss://h"),
+            (
+                "postgres://me:s3c@r/e?t#@db/jobs",
+                Postgres,
+                "postgres://me@db/jobs",
+            ),
+            ("mysql://db/jobs?password=secret", Mysql, "mysql://db/jobs"),
             (
                 "mongodb+srv://u:p@h/d?authSource=x",
                 Mongodb,

@@ -61,6 +61,7 @@ pub use punctual_core::{
 pub use punctual_trigger as trigger;
 
 pub mod address;
+pub mod migrate;
 
 pub use address::{OpenOptions, open_store};
 
