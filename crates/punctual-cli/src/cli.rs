@@ -68,6 +68,9 @@ pub(crate) struct ServeArgs {
     /// Where jobs are kept: sqlite:FILE, postgres://…, mysql://…, redis://…, rediss://…, mongodb://… or memory: [default: sqlite:punctual.db]
     #[arg(long)]
     store: Option<String>,
+    /// What the names of tables, keys or collections in the store begin with [default: punctual_]
+    #[arg(long, value_name = "NAME")]
+    store_prefix: Option<String>,
     /// The path before the API's endpoints [default: /scheduler]
     #[arg(long, value_name = "PATH")]
     prefix: Option<String>,
@@ -109,6 +112,7 @@ impl ServeArgs {
         let texts = [
             ("listen", &self.listen),
             ("store", &self.store),
+            ("store_prefix", &self.store_prefix),
             ("prefix", &self.prefix),
             ("lease", &self.lease),
             ("drain", &self.drain),

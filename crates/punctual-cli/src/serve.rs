@@ -90,7 +90,13 @@ async fn serve(settings: &Settings) -> Outcome {
         Some(_) => Ok(false),
         None => Tokens::first_start(&*store, &token, SystemClock.now()).await,
     };
-    let mut opening = pin!(store::open(&settings.store, &zones, &gate, first_start));
+    let mut opening = pin!(store::open(
+        &settings.store,
+        &settings.store_prefix,
+        &zones,
+        &gate,
+        first_start
+    ));
     let prompt = tokio::select! {
         opened = &mut opening => Some(opened?),
         () = tokio::time::sleep(PROMPT) => None,

@@ -36,6 +36,8 @@ const OTHER_VARIABLES: &[&str] = &[
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) store: Store,
+    /// What the names of the store's tables, keys or collections begin with.
+    pub(crate) store_prefix: String,
     pub(crate) prefix: String,
     pub(crate) allow_command: bool,
     pub(crate) allow_private_http: bool,
@@ -52,6 +54,7 @@ impl Default for Settings {
         Self {
             listen: DEFAULT_LISTEN.parse().expect("the default is an address"),
             store: Store::Sqlite("punctual.db".into()),
+            store_prefix: "punctual_".to_owned(),
             prefix: "/scheduler".to_owned(),
             allow_command: false,
             allow_private_http: false,
@@ -75,6 +78,10 @@ const TABLE: &[(&str, Set)] = &[
     }),
     ("store", |settings, text| {
         settings.store = Store::parse(text)?;
+        Ok(())
+    }),
+    ("store_prefix", |settings, text| {
+        settings.store_prefix = store_prefix(text)?;
         Ok(())
     }),
     ("prefix", |settings, text| {
@@ -132,6 +139,17 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!("{text:?} is not an address; write an IP address and a port, such as 127.0.0.1:8377 or [::1]:8377")
     })
+}
+
+fn store_prefix(text: &str) -> Result<String, String> {
+    let begins_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if begins_well && text.chars().all(plain) && text.len() <= 32 {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{text:?} is not the beginning of a name; it takes up to 32 ASCII letters, digits and underscores, and no digit first"
+    ))
 }
 
 fn prefix(text: &str) -> Result<String, String> {
@@ -300,6 +318,7 @@ mod tests {
             assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
         };
         check("lisen = 1", "did you mean listen?");
+        check("store_prefix = 'a; b'", "not the beginning of a name");
         check("lease = '1s'", "at least 2s");
         check("store = 'oracle:x'", "not a kind of store");
         check("drain = 'soon'", "not a duration");

@@ -105,13 +105,17 @@ impl Store {
 }
 
 /// Tries once.
-async fn open_once(store: &Store, zones: &Zones) -> Result<Arc<dyn JobStore>, StoreError> {
+async fn open_once(
+    store: &Store,
+    prefix: &str,
+    zones: &Zones,
+) -> Result<Arc<dyn JobStore>, StoreError> {
     match store {
         Store::Memory => Ok(Arc::new(MemoryStore::new(Arc::new(SystemClock)))),
         Store::Sqlite(path) => {
             let (path, options) = (
                 path.clone(),
-                SqliteOptions::new(Arc::new(SystemClock), zones.clone()),
+                SqliteOptions::new(Arc::new(SystemClock), zones.clone()).prefix(prefix),
             );
             // It waits for locks of the file.
             let opened = tokio::task::spawn_blocking(move || SqliteStore::open(path, options));
@@ -138,6 +142,7 @@ fn pause_after(failures: u32) -> Duration {
 /// Where the store refuses: trying again would not help.
 pub(crate) async fn open<T>(
     store: &Store,
+    prefix: &str,
     zones: &Zones,
     gate: &Gate,
     then: impl AsyncFn(Arc<dyn JobStore>) -> Result<T, StoreError>,
@@ -145,7 +150,7 @@ pub(crate) async fn open<T>(
     let mut failures = 0;
     loop {
         let attempt = async {
-            let opened = open_once(store, zones).await?;
+            let opened = open_once(store, prefix, zones).await?;
             let answer = then(Arc::clone(&opened)).await?;
             Ok((opened, answer))
         };

@@ -7,3 +7,4 @@ mod crash;
 mod outage;
 mod supervised;
 mod support;
+mod torture;
