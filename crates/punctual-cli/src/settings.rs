@@ -253,14 +253,20 @@ pub(crate) fn resolve(
     let mut settings = Settings::default();
     let (environment, unknown) = read_environment(variables);
     if let Some(name) = unknown.first() {
-        let known = TABLE
+        // Compared without the prefix, by which they are all alike.
+        let others = OTHER_VARIABLES.iter().map(|name| name.to_ascii_lowercase());
+        let others = others.filter_map(|name| Some(name.strip_prefix("punctual_")?.to_owned()));
+        let known: Vec<String> = TABLE
             .iter()
-            .map(|(key, _)| format!("PUNCTUAL_{}", key.to_ascii_uppercase()))
-            .collect::<Vec<_>>();
-        let guess = nearest(name, known.iter().map(String::as_str));
-        let guess = guess
-            .first()
-            .map_or_else(String::new, |guess| format!("; did you mean {guess}?"));
+            .map(|(key, _)| (*key).to_owned())
+            .chain(others)
+            .collect();
+        let key = name.trim_start_matches("PUNCTUAL_");
+        let guess = nearest(key, known.iter().map(String::as_str));
+        let guess = match guess.first() {
+            Some(guess) => format!("; did you mean PUNCTUAL_{}?", guess.to_ascii_uppercase()),
+            None => "; each setting in docs/server.md has one".to_owned(),
+        };
         return Err(Failure::usage(format!("{name}: unknown variable{guess}")));
     }
     let default = Path::new(DEFAULT_FILE);
@@ -336,5 +342,8 @@ mod tests {
         let variables = layer(&[("PUNCTUAL_STOR", "memory:")]);
         let error = resolve(&Layer::new(), variables.into_iter(), None).unwrap_err();
         assert!(format!("{error:?}").contains("did you mean PUNCTUAL_STORE?"));
+        let variables = layer(&[("PUNCTUAL_FOO", "1")]);
+        let error = resolve(&Layer::new(), variables.into_iter(), None).unwrap_err();
+        assert!(!format!("{error:?}").contains("did you mean"), "{error:?}");
     }
 }

@@ -120,8 +120,23 @@ impl RunContext {
 
 /// Why a parameter could not be made, or a task's arguments do not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ArgsError(pub String);
+#[error("{message}")]
+pub struct ArgsError {
+    /// The path of what is at fault: `kwargs.url`, `args[0]`, or `args` or `kwargs` where it is none in particular.
+    pub field: String,
+    /// Why it is.
+    pub message: String,
+}
+
+impl ArgsError {
+    /// An error in a field.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
 
 /// What the parameters of a task are made from.
 #[derive(Clone, Debug)]
@@ -148,20 +163,31 @@ pub trait Parameter: Sized + Send + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct Args<T>(pub T);
 
+/// Reads a value of the field `base`; an error names the path below it.
+fn fit<T: DeserializeOwned>(base: &str, value: Value) -> Result<T, ArgsError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let field = match error.path().to_string() {
+            root if root == "." => base.to_owned(),
+            index if index.starts_with('[') => format!("{base}{index}"),
+            path => format!("{base}.{path}"),
+        };
+        let why = error.into_inner();
+        ArgsError::new(field, format!("the arguments do not fit: {why}"))
+    })
+}
+
 fn parse_args<T: DeserializeOwned>(args: &JobArgs) -> Result<T, ArgsError> {
-    let error = |error: serde_json::Error| ArgsError(format!("the arguments do not fit: {error}"));
+    let array = || fit("args", Value::Array(args.args.clone()));
     match (args.args.as_slice(), args.kwargs.is_empty()) {
-        ([], true) => T::deserialize(Value::Array(Vec::new()))
-            .or_else(|_| T::deserialize(Value::Null))
-            .or_else(|_| T::deserialize(Value::Object(serde_json::Map::new())))
-            .map_err(error),
-        ([], false) => T::deserialize(Value::Object(args.kwargs.clone())).map_err(error),
-        ([one], true) => T::deserialize(one.clone())
-            .or_else(|_| T::deserialize(Value::Array(args.args.clone())))
-            .map_err(error),
-        (_, true) => T::deserialize(Value::Array(args.args.clone())).map_err(error),
-        (_, false) => Err(ArgsError(
-            "args and kwargs together do not fit this task; give one of them".to_owned(),
+        ([], true) => array()
+            .or_else(|_| fit("args", Value::Null))
+            .or_else(|_| fit("args", Value::Object(serde_json::Map::new()))),
+        ([], false) => fit("kwargs", Value::Object(args.kwargs.clone())),
+        ([one], true) => fit("args[0]", one.clone()).or_else(|_| array()),
+        (_, true) => array(),
+        (_, false) => Err(ArgsError::new(
+            "args",
+            "args and kwargs together do not fit this task; give one of them",
         )),
     }
 }
@@ -201,10 +227,13 @@ impl<T: Send + Sync + 'static> Parameter for State<T> {
             .cloned()
             .and_then(|state| state.downcast().ok());
         found.map(Self).ok_or_else(|| {
-            ArgsError(format!(
-                "no state of type {} was given to the registry",
-                type_name::<T>()
-            ))
+            ArgsError::new(
+                "task",
+                format!(
+                    "no state of type {} was given to the registry",
+                    type_name::<T>()
+                ),
+            )
         })
     }
 }
@@ -297,7 +326,7 @@ macro_rules! functions {
             fn call(&self, input: TaskInput) -> BoxFuture<'static, TaskEnd> {
                 $(let $name = match $name::make(&input) {
                     Ok(made) => made,
-                    Err(error) => return Box::pin(std::future::ready(TaskEnd::Failed(error.0))),
+                    Err(error) => return Box::pin(std::future::ready(TaskEnd::Failed(error.message))),
                 };)*
                 let future = self($($name),*);
                 Box::pin(async move { future.await.into_task_end(&input.context.output) })
@@ -319,7 +348,7 @@ macro_rules! functions {
             fn call(&self, input: &TaskInput) -> TaskEnd {
                 $(let $name = match $name::make(input) {
                     Ok(made) => made,
-                    Err(error) => return TaskEnd::Failed(error.0),
+                    Err(error) => return TaskEnd::Failed(error.message),
                 };)*
                 self($($name),*).into_task_end(&input.context.output)
             }

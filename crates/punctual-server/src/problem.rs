@@ -75,7 +75,8 @@ impl From<Error> for Problem {
             Error::Exists { .. }
             | Error::Conflict { .. }
             | Error::Unreadable { .. }
-            | Error::AliasTaken { .. } => StatusCode::CONFLICT,
+            | Error::AliasTaken { .. }
+            | Error::ShuttingDown => StatusCode::CONFLICT,
             Error::NoSuchJob { .. } | Error::NoSuchRun { .. } => StatusCode::NOT_FOUND,
             // As Flask-APScheduler has it.
             Error::AlreadyRunning | Error::NotRunning => StatusCode::BAD_REQUEST,

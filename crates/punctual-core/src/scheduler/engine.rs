@@ -13,7 +13,7 @@ use futures_util::future::{abortable, select};
 use jiff::Timestamp;
 
 use super::flight::{Entrusted, stop, watch_timeout};
-use super::shared::{Attached, InFlight, Report, SchedulerState, Shared, Stop, lock};
+use super::shared::{Attached, Caller, InFlight, Report, SchedulerState, Shared, Stop, lock};
 use super::{heartbeat, zone_data};
 use crate::cancel::CancelToken;
 use crate::clock::until;
@@ -491,11 +491,11 @@ impl StoreLoop {
 
     fn succeeded(&mut self) {
         self.retry = RETRY_FIRST;
-        recovered(&self.shared, &self.attached);
+        recovered(&self.shared, &self.attached, Caller::Loop);
     }
 
     fn failed(&mut self, error: &StoreError) -> Duration {
-        failed(&self.shared, &self.attached, error);
+        failed(&self.shared, &self.attached, Caller::Loop, error);
         let wait = self.retry;
         self.retry = (self.retry * 2).min(RETRY_MAX);
         wait
@@ -523,9 +523,8 @@ impl Drop for Unreported<'_> {
 }
 
 /// Notes that a store failed; says so once.
-pub(super) fn failed(shared: &Shared, attached: &Attached, error: &StoreError) {
-    let before = lock(&attached.health).error.replace(error.to_string());
-    if before.is_none() {
+pub(super) fn failed(shared: &Shared, attached: &Attached, caller: Caller, error: &StoreError) {
+    if lock(&attached.health).failed(caller, error.to_string()) {
         tracing::error!(job_store = %attached.alias, %error, "trying again");
         shared.emit(EventKind::JobStoreFailed, |event| {
             event.alias(&attached.alias).error(error)
@@ -533,8 +532,9 @@ pub(super) fn failed(shared: &Shared, attached: &Attached, error: &StoreError) {
     }
 }
 
-fn recovered(shared: &Shared, attached: &Attached) {
-    if lock(&attached.health).error.take().is_some() {
+/// Notes that a caller got through to a store.
+pub(super) fn recovered(shared: &Shared, attached: &Attached, caller: Caller) {
+    if lock(&attached.health).recovered(caller) {
         tracing::info!(job_store = %attached.alias, "answers again");
         shared.emit(EventKind::JobStoreRecovered, |event| {
             event.alias(&attached.alias)
@@ -564,6 +564,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, attached: Arc<Attached>) {
         failed(
             &shared,
             &attached,
+            Caller::Loop,
             &StoreError::failed("the loop of the job store panicked"),
         );
         shared.runtime.sleep(RETRY_MAX).await;

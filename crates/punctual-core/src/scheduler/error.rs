@@ -68,20 +68,20 @@ pub enum Error {
         revision: u64,
     },
     /// No job store has this alias.
-    #[error("job store {alias:?} is not known{}", nearest_text(.nearest))]
+    #[error("job store {alias:?} is not known{}", likely_text(.likely))]
     UnknownJobStore {
         /// The alias asked for.
         alias: String,
-        /// Names like it.
-        nearest: Vec<String>,
+        /// Names like it, or all there are.
+        likely: Vec<String>,
     },
     /// No executor has this alias.
-    #[error("executor {alias:?} is not known{}", nearest_text(.nearest))]
+    #[error("executor {alias:?} is not known{}", likely_text(.likely))]
     UnknownExecutor {
         /// The alias asked for.
         alias: String,
-        /// Names like it.
-        nearest: Vec<String>,
+        /// Names like it, or all there are.
+        likely: Vec<String>,
     },
     /// The alias of an executor or job store is taken.
     #[error("{what} {alias:?} exists already; remove it first or choose another alias")]
@@ -94,12 +94,22 @@ pub enum Error {
     /// The scheduler runs already.
     #[error("Scheduler is already running")]
     AlreadyRunning,
+    /// The scheduler is being shut down: it can be started when that is over.
+    #[error("Scheduler is shutting down; start it when that is over")]
+    ShuttingDown,
     /// The scheduler does not run.
     #[error("Scheduler is not running")]
     NotRunning,
     /// The job store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+fn likely_text(likely: &[String]) -> String {
+    if likely.is_empty() {
+        return "; there is none".to_owned();
+    }
+    nearest_text(likely)
 }
 
 fn nearest_text(nearest: &[String]) -> String {
@@ -149,6 +159,19 @@ impl From<TriggerError> for Error {
             .field()
             .map_or_else(|| "trigger".to_owned(), |field| format!("trigger.{field}"));
         Self::invalid(field, error.message())
+    }
+}
+
+/// The nearest of `known`, or all of them where none is near.
+pub(super) fn nearest_or_all<'a>(
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Vec<String> {
+    let near = nearest(name, known.clone());
+    if near.is_empty() {
+        known.map(str::to_owned).collect()
+    } else {
+        near
     }
 }
 

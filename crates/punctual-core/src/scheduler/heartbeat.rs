@@ -9,10 +9,10 @@ use futures_util::FutureExt;
 use futures_util::future::{join, select};
 use serde_json::json;
 
-use super::engine::failed;
+use super::engine::{failed, recovered};
 use super::flight::stop;
 use super::prepare::NodeRecord;
-use super::shared::{Attached, Shared, Stop, lock};
+use super::shared::{Attached, Caller, Shared, Stop, lock};
 use crate::event::EventKind;
 use crate::id::{ExecutorName, RunId, TaskName};
 use crate::store::{Expect, NODES_NAMESPACE, ReclaimScope, Renewed, StoreError, StoreResult};
@@ -98,10 +98,13 @@ impl Heartbeat {
         let mut steady = Steady::default();
         while self.is_needed() {
             match self.show_life(&steady).await {
-                Ok(()) => steady.succeeded(self.shared.clock.monotonic(), lease),
+                Ok(()) => {
+                    steady.succeeded(self.shared.clock.monotonic(), lease);
+                    recovered(&self.shared, &self.attached, Caller::Heartbeat);
+                }
                 Err(error) => {
                     steady.failed();
-                    failed(&self.shared, &self.attached, &error);
+                    failed(&self.shared, &self.attached, Caller::Heartbeat, &error);
                     self.give_up_expired();
                 }
             }
@@ -218,6 +221,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, attached: Arc<Attached>, life
         failed(
             &shared,
             &attached,
+            Caller::Heartbeat,
             &StoreError::failed("the heartbeat of the job store panicked"),
         );
         shared.runtime.sleep(Duration::from_secs(1)).await;

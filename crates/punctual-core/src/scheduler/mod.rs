@@ -144,12 +144,16 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyRunning`].
+    /// [`Error::AlreadyRunning`], [`Error::ShuttingDown`].
     pub fn start(&self, mode: StartMode) -> Result<(), Error> {
         {
             let mut status = lock(&self.0.status);
-            if status.state != SchedulerState::Stopped {
-                return Err(Error::AlreadyRunning);
+            match status.state {
+                SchedulerState::Stopped => {}
+                SchedulerState::Draining => return Err(Error::ShuttingDown),
+                SchedulerState::Running | SchedulerState::Paused => {
+                    return Err(Error::AlreadyRunning);
+                }
             }
             status.state = match mode {
                 StartMode::Running => SchedulerState::Running,
@@ -616,7 +620,7 @@ impl Scheduler {
         let stores = self.0.stores();
         stores
             .iter()
-            .map(|attached| (Arc::clone(&attached.alias), lock(&attached.health).clone()))
+            .map(|attached| (Arc::clone(&attached.alias), lock(&attached.health).shown()))
             .collect()
     }
 

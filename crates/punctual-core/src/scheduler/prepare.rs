@@ -1,12 +1,13 @@
 //! From what people give to what a store takes: checking, filling in, compiling.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use punctual_trigger::Trigger;
 use serde::{Deserialize, Serialize};
 
-use super::error::{Error, nearest};
+use super::error::{Error, nearest, nearest_or_all};
 use super::new_job::{JobUpdate, NewJob};
 use super::shared::{Attached, Shared};
 use crate::clock::{later, whole_micros};
@@ -299,7 +300,7 @@ async fn check_task(
     if let Some(found) = here {
         found
             .check(args)
-            .map_err(|error| Error::invalid("args", error.0))?;
+            .map_err(|error| Error::invalid(error.field, error.message))?;
     }
     let executors = shared.executor_names();
     if allow_unknown || here.is_some() && executors.contains(executor) {
@@ -335,9 +336,13 @@ async fn check_task(
             nearest: nearest(task.as_str(), known),
         });
     }
-    let known = executors.iter().map(ExecutorName::as_str);
+    // Also those of the nodes that have the task.
+    let there = nodes.iter().filter(|node| has_task(node));
+    let there = there.flat_map(|node| node.executors.iter().map(String::as_str));
+    let known = executors.iter().map(ExecutorName::as_str).chain(there);
+    let known: BTreeSet<&str> = known.collect();
     Err(Error::UnknownExecutor {
         alias: executor.to_string(),
-        nearest: nearest(executor.as_str(), known),
+        likely: nearest_or_all(executor.as_str(), known.iter().copied()),
     })
 }

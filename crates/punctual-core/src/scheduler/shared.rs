@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::AbortHandle;
 use jiff::{SignedDuration, Timestamp};
 
-use super::error::{Error, nearest};
+use super::error::{Error, nearest_or_all};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::event::{Event, EventKind, Listeners};
@@ -129,6 +129,46 @@ pub struct StoreHealth {
     pub ready: bool,
 }
 
+/// Who calls a store: each tells for itself whether it got through, so that one does not call well what the other cannot
+/// do.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Caller {
+    Loop,
+    Heartbeat,
+}
+
+/// How a store does, for each of its callers.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    pub(super) ready: bool,
+    errors: [Option<String>; 2],
+}
+
+impl Health {
+    /// Notes an error; returns whether it is the first.
+    pub(super) fn failed(&mut self, caller: Caller, error: String) -> bool {
+        let was_well = self.error().is_none();
+        self.errors[caller as usize] = Some(error);
+        was_well
+    }
+
+    /// Notes that a caller got through; returns whether it was the last one that did not.
+    pub(super) fn recovered(&mut self, caller: Caller) -> bool {
+        self.errors[caller as usize].take().is_some() && self.error().is_none()
+    }
+
+    fn error(&self) -> Option<&String> {
+        self.errors.iter().flatten().next()
+    }
+
+    pub(super) fn shown(&self) -> StoreHealth {
+        StoreHealth {
+            error: self.error().cloned(),
+            ready: self.ready,
+        }
+    }
+}
+
 /// The end of a run, on its way to the ledger.
 pub(super) type Report = (Finish, Arc<Run>);
 
@@ -142,7 +182,7 @@ pub(super) struct Attached {
     pub(super) running: Mutex<HashMap<RunId, InFlight>>,
     pub(super) reports: Mutex<Vec<Report>>,
     pub(super) stopping: AtomicBool,
-    pub(super) health: Mutex<StoreHealth>,
+    pub(super) health: Mutex<Health>,
     /// The store's time less the local clock's.
     pub(super) offset: Mutex<SignedDuration>,
     /// Whether its loop runs.
@@ -286,10 +326,10 @@ impl Shared {
         let removed = lock(&self.executors).remove(alias);
         let Some(slot) = removed else {
             let names = self.executor_names();
-            let nearest = nearest(alias, names.iter().map(ExecutorName::as_str));
+            let known = names.iter().map(ExecutorName::as_str);
             return Err(Error::UnknownExecutor {
                 alias: alias.to_owned(),
-                nearest,
+                likely: nearest_or_all(alias, known),
             });
         };
         slot.executor.shutdown();
@@ -344,7 +384,7 @@ impl Shared {
             .cloned();
         found.ok_or_else(|| Error::UnknownJobStore {
             alias: alias.to_owned(),
-            nearest: nearest(alias, stores.iter().map(|attached| &*attached.alias)),
+            likely: nearest_or_all(alias, stores.iter().map(|attached| &*attached.alias)),
         })
     }
 
@@ -352,5 +392,24 @@ impl Shared {
         for attached in self.stores() {
             attached.wake.notify(usize::MAX);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_well_when_each_of_its_callers_gets_through() {
+        let mut health = Health::default();
+        assert!(health.failed(Caller::Heartbeat, "no answer".to_owned()));
+        assert!(!health.failed(Caller::Heartbeat, "none again".to_owned()));
+        assert!(!health.recovered(Caller::Loop), "that one never failed");
+        assert_eq!(health.shown().error.as_deref(), Some("none again"));
+        assert!(!health.failed(Caller::Loop, "refused".to_owned()));
+        assert!(!health.recovered(Caller::Heartbeat));
+        assert_eq!(health.shown().error.as_deref(), Some("refused"));
+        assert!(health.recovered(Caller::Loop));
+        assert_eq!(health.shown().error, None);
     }
 }

@@ -124,11 +124,17 @@ async fn statuses_tell_what_was_wrong() {
             "2 to 100",
         ),
         (with("timeout", json!(0)), 422, "timeout", "above 0"),
-        (with("args", json!([1])), 422, "args", "do not fit"),
+        (with("args", json!([1])), 422, "args[0]", "do not fit"),
         (with("kwargs", json!([])), 422, "kwargs", "an object"),
         (with("tags", json!(["a", 1])), 422, "tags[1]", "a text"),
         (
             with("executor", json!("defualt")),
+            422,
+            "executor",
+            "did you mean default?",
+        ),
+        (
+            with("executor", json!("elsewhere")),
             422,
             "executor",
             "did you mean default?",
@@ -461,6 +467,24 @@ async fn the_scheduler_is_paused_stopped_and_started() {
     );
     assert_eq!(api.post("/scheduler/start", Value::Null).await.status, 204);
     assert_eq!(api.get("/healthz").await.status, 200);
+
+    // A run that does not end keeps the shutdown waiting.
+    let job = json!({"id": "w", "func": "wait", "args": [1], "trigger": "interval", "hours": 1});
+    api.post("/scheduler/jobs", job).await;
+    let run = api.post("/scheduler/jobs/w/run", Value::Null).await;
+    let path = run.headers["location"].to_str().unwrap().to_owned();
+    while api.get(&path).await.body["state"] != "running" {
+        tokio::task::yield_now().await;
+    }
+    let ending = api.post("/scheduler/shutdown", json!({"wait": false}));
+    assert_eq!(ending.await.status, 204);
+    while api.get("/scheduler").await.body["state"] != "draining" {
+        tokio::task::yield_now().await;
+    }
+    let early = api.post("/scheduler/start", Value::Null).await;
+    assert_eq!(early.status, 409);
+    let why = early.body["detail"].as_str().unwrap();
+    assert!(why.contains("shutting down"), "{why}");
     api.scheduler
         .shutdown(punctual_core::scheduler::Shutdown::Cancel)
         .await;

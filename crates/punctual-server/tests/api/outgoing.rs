@@ -207,17 +207,19 @@ async fn commands_run_without_a_shell() {
         );
         assert!(said.contains(word), "{kwargs}: {said}");
     }
-    for kwargs in [
-        json!({"argv": []}),
-        json!({"argv": "ls"}),
-        json!({"argv": ["a\0"]}),
-        json!({"argv": ["a"], "shell": true}),
+    for (kwargs, field) in [
+        (json!({"argv": []}), "kwargs"),
+        (json!({"argv": "ls"}), "kwargs.argv"),
+        (json!({"argv": ["a", 1]}), "kwargs.argv[1]"),
+        (json!({"argv": ["a\0"]}), "kwargs"),
+        (json!({"argv": ["a"], "env": {"A": 1}}), "kwargs.env.A"),
+        (json!({"argv": ["a"], "shell": true}), "kwargs.shell"),
     ] {
         let job = json!({"func": "command", "kwargs": kwargs});
         let refused = api.post("/scheduler/jobs", job).await;
         assert_eq!(
             (refused.status.as_u16(), &refused.body["field"]),
-            (422, &json!("args")),
+            (422, &json!(field)),
             "{kwargs}"
         );
     }
