@@ -7,6 +7,7 @@
 
 mod services;
 mod test;
+mod torture;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -19,6 +20,9 @@ cargo xtask <chore>
   test [ARGUMENT ...]   run every test: units, oracle, conformance, HTTP, end to end, doc examples, examples
                         (arguments go to `cargo test`, such as -p punctual-trigger or the name of a test);
                         the servers below are started for it, if they do not run
+  torture [STORE ...] [FLAG ...]
+                        `punctual torture` for 20 s on sqlite, postgres, mysql, redis and mongodb, or those that are
+                        named; flags go to it (such as --seconds 60 --seed 7)
   services start        start PostgreSQL, MariaDB or MySQL, Redis or Valkey, and MongoDB or FerretDB for the tests, each on a
                         free port with a new folder for its data; prints their addresses as lines for a shell:
                         eval \"$(cargo xtask services start)\"
@@ -46,6 +50,7 @@ fn chore() -> Result<()> {
     let rest: Vec<String> = args.collect();
     match chore.as_deref() {
         Some("test") => test::main(&rest),
+        Some("torture") => torture::main(&rest),
         Some("features") => features(),
         Some("size") => size(),
         Some("services") => services::main(&rest),

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test, against real servers.
 
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
@@ -13,12 +13,16 @@ use signal_hook::iterator::Signals;
 
 use crate::services::{ForTests, Missing};
 
-/// Starts the servers that are missing, runs the tests, and stops what it started, however the tests end.
 pub(crate) fn main(arguments: &[String]) -> Result<()> {
+    with_servers(|servers, interrupt| run(arguments, servers, interrupt))
+}
+
+/// Starts the servers that are missing, runs what needs them, and stops what it started, however that ends.
+pub(crate) fn with_servers(run: impl FnOnce(&ForTests, &Interrupt) -> Result<()>) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let servers = ForTests::start()?;
     let outcome = check(&servers.missing, &interrupt).and_then(|()| {
-        let outcome = run(arguments, &servers, &interrupt);
+        let outcome = run(&servers, &interrupt);
         report(&servers.missing);
         outcome
     });
@@ -67,17 +71,7 @@ fn cargo(arguments: &[&str], servers: &ForTests, interrupt: &Interrupt) -> Resul
         // It may still hold the address of a server that has ended.
         command.env_remove(&server.variable);
     }
-    // A group of its own, so that one signal ends cargo, the tests, and what they started.
-    let mut child = command
-        .stdin(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .context("cargo could not be started")?;
-    interrupt.forward_to(child.id() as i32);
-    let status = child.wait();
-    interrupt.forward_to(NOBODY);
-    interrupt.check()?;
-    let status = status?;
+    let status = interrupt.wait_for(&mut command)?;
     if !status.success() {
         bail!("`cargo {}` failed: {status}", arguments.join(" "));
     }
@@ -95,7 +89,7 @@ fn report(missing: &[Missing]) {
 }
 
 /// Ctrl-C and its like: passed on to the tests, so that there is time to stop the servers.
-struct Interrupt(Arc<Heard>);
+pub(crate) struct Interrupt(Arc<Heard>);
 
 #[derive(Default)]
 struct Heard {
@@ -126,6 +120,20 @@ impl Interrupt {
             bail!("interrupted");
         }
         Ok(())
+    }
+
+    /// Runs a program to its end. Its group is its own, so that one signal ends it and all that it started.
+    pub(crate) fn wait_for(&self, command: &mut Command) -> Result<ExitStatus> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("{} could not be started", command.get_program().display()))?;
+        self.forward_to(child.id() as i32);
+        let status = child.wait();
+        self.forward_to(NOBODY);
+        self.check()?;
+        Ok(status?)
     }
 
     fn forward_to(&self, group: i32) {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -79,8 +79,9 @@ fn launch_at(
 }
 
 /// Asks until it answers, and returns what it tells of its version.
+#[expect(clippy::disallowed_methods, reason = "it waits in real time")]
 fn wait_until_ready(server: &dyn Server, url: &str, child: &mut Child) -> Result<Option<String>> {
-    let mut waited = Duration::ZERO;
+    let began = Instant::now();
     loop {
         let answer = server.ping(url);
         // What answers at the port may be somebody else.
@@ -89,14 +90,11 @@ fn wait_until_ready(server: &dyn Server, url: &str, child: &mut Child) -> Result
         }
         match answer {
             Ok(version) => return Ok(version),
-            Err(error) if waited >= START_TIMEOUT => {
+            Err(error) if began.elapsed() >= START_TIMEOUT => {
                 let seconds = START_TIMEOUT.as_secs();
                 return Err(error.context(format!("no answer within {seconds} s")));
             }
-            Err(_) => {
-                thread::sleep(PAUSE);
-                waited += PAUSE;
-            }
+            Err(_) => thread::sleep(PAUSE),
         }
     }
 }

@@ -90,7 +90,8 @@ fn start_and_print(servers: &[&'static dyn Server], folder: &Path) -> Result<()>
     let folder = Folder::open(folder.to_owned())?;
     let (ready, missing) = start(servers, &folder, Keep::UntilStopped)?;
     for server in &ready {
-        println!("export {}='{}'", server.variable, server.url);
+        let quoted = server.url.replace('\'', r"'\''");
+        println!("export {}='{quoted}'", server.variable);
     }
     for server in &missing {
         say(&format!("{}: {:#}", server.name, server.reason));
