@@ -47,9 +47,15 @@ const LAG: Duration = Duration::from_secs(5);
 
 /// What to torture, and how.
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct TortureArgs {
     /// The store, as for `serve`; a SQLite file has to be new or empty [default: SQLite in a temporary folder]
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "PUNCTUAL_STORE",
+        hide_env_values = true
+    )]
     store: Option<String>,
     /// How many nodes
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]

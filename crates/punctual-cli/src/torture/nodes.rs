@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,6 +73,15 @@ pub(crate) struct Cluster {
     lives: Mutex<BTreeMap<String, NodeLife>>,
     broken: Mutex<Vec<Violation>>,
     pub(crate) counts: Counts,
+}
+
+/// This program, even where its file was replaced since it was started.
+fn program() -> std::io::Result<PathBuf> {
+    let own = Path::new("/proc/self/exe");
+    if own.exists() {
+        return Ok(own.to_owned());
+    }
+    std::env::current_exe()
 }
 
 fn now() -> Micros {
@@ -197,7 +206,7 @@ impl Cluster {
         } = &self.options;
         let failed =
             |error: std::io::Error| Failure::plain(format!("no node can be started: {error}"));
-        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        let mut command = Command::new(program().map_err(failed)?);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PUNCTUAL_") {
                 command.env_remove(name);
