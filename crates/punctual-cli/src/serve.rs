@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZoneDatabase;
+use punctual::OpenOptions;
+use punctual::address::{StoreAddress, StoreKind};
 use punctual_core::clock::{Clock, SystemClock};
 use punctual_core::executor::AsyncExecutor;
 use punctual_core::scheduler::{DEFAULT_ALIAS, Scheduler, Shutdown, StartMode, TokioScheduler};
@@ -19,8 +21,7 @@ use tokio::net::TcpListener;
 
 use crate::exit::{Failure, Outcome};
 use crate::settings::Settings;
-use crate::store::{self, Store};
-use crate::{log, output, signals, token};
+use crate::{log, output, signals, store, token};
 
 /// A store that answers within this time is there before anybody is told where to ask.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -90,13 +91,11 @@ async fn serve(settings: &Settings) -> Outcome {
         Some(_) => Ok(false),
         None => Tokens::first_start(&*store, &token, SystemClock.now()).await,
     };
-    let mut opening = pin!(store::open(
-        &settings.store,
-        &settings.store_prefix,
-        &zones,
-        &gate,
-        first_start
-    ));
+    let opens = OpenOptions {
+        zones: zones.clone(),
+        prefix: settings.store_prefix.clone(),
+    };
+    let mut opening = pin!(store::open(&settings.store, &opens, &gate, first_start));
     let prompt = tokio::select! {
         opened = &mut opening => Some(opened?),
         () = tokio::time::sleep(PROMPT) => None,
@@ -236,11 +235,11 @@ impl Drop for TokenFile {
 }
 
 /// Shows the admin token of a store that had none, once, and leaves it for clients of the same user.
-fn show(store: &Store, address: SocketAddr, token: &Secret, temporary: &mut TokenFile) {
+fn show(store: &StoreAddress, address: SocketAddr, token: &Secret, temporary: &mut TokenFile) {
     output::tell(format_args!("admin token (shown once): {}", token.reveal()));
-    let path = match store {
-        Store::Sqlite(path) => Some(token::beside(path)),
-        Store::Memory | Store::Server(_) => token::in_runtime_folder(address.port()),
+    let path = match store.path() {
+        Some(database) => Some(token::beside(database)),
+        None => token::in_runtime_folder(address.port()),
     };
     let Some(path) = path else {
         return;
@@ -252,7 +251,7 @@ fn show(store: &Store, address: SocketAddr, token: &Secret, temporary: &mut Toke
                 path.display()
             ));
             // The token of a store that lasts is good for the next start, and for every other node.
-            if *store == Store::Memory {
+            if store.kind() == StoreKind::Memory {
                 temporary.0 = Some(path);
             }
         }

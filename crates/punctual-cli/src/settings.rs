@@ -4,17 +4,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use punctual::address::{AddressError, StoreAddress};
 use punctual_core::scheduler::nearest;
 use punctual_core::store::Retention;
 
 use crate::duration;
 use crate::exit::{Code, Failure, Outcome};
-use crate::store::Store;
 
 /// The file that is read where it exists and none is named.
 pub(crate) const DEFAULT_FILE: &str = "punctual.toml";
 /// The address where none is named.
 pub(crate) const DEFAULT_LISTEN: &str = "127.0.0.1:8377";
+/// The store where none is named.
+const DEFAULT_STORE: &str = "sqlite:punctual.db";
 const LEASE_MIN: Duration = Duration::from_secs(2);
 
 /// Variables with our prefix that are no settings of `serve`.
@@ -35,7 +37,7 @@ const OTHER_VARIABLES: &[&str] = &[
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
-    pub(crate) store: Store,
+    pub(crate) store: StoreAddress,
     /// What the names of the store's tables, keys or collections begin with.
     pub(crate) store_prefix: String,
     pub(crate) prefix: String,
@@ -53,7 +55,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: DEFAULT_LISTEN.parse().expect("the default is an address"),
-            store: Store::Sqlite("punctual.db".into()),
+            store: DEFAULT_STORE.parse().expect("the default is an address"),
             store_prefix: "punctual_".to_owned(),
             prefix: "/scheduler".to_owned(),
             allow_command: false,
@@ -77,7 +79,9 @@ const TABLE: &[(&str, Set)] = &[
         Ok(())
     }),
     ("store", |settings, text| {
-        settings.store = Store::parse(text)?;
+        settings.store = text
+            .parse()
+            .map_err(|error: AddressError| error.to_string())?;
         Ok(())
     }),
     ("store_prefix", |settings, text| {
@@ -310,7 +314,7 @@ mod tests {
         assert_eq!(settings.listen.port(), 3);
         assert_eq!(settings.lease.as_secs(), 120);
         assert_eq!(settings.max_workers, 7);
-        assert_eq!(settings.store, Store::Sqlite("punctual.db".into()));
+        assert_eq!(settings.store.to_string(), "sqlite:punctual.db");
     }
 
     #[test]
@@ -326,7 +330,7 @@ mod tests {
         check("lisen = 1", "did you mean listen?");
         check("store_prefix = 'a; b'", "not the beginning of a name");
         check("lease = '1s'", "at least 2s");
-        check("store = 'oracle:x'", "not a kind of store");
+        check("store = 'oracle:x'", "no kind of store");
         check("drain = 'soon'", "not a duration");
         check("listen = 'here'", "not an address");
         check("allow_command = 'perhaps'", "neither true nor false");
@@ -335,7 +339,7 @@ mod tests {
             "lease = '3s'\nstore = 'postgres://u:s3cret@h\n",
             "not TOML: line 2",
         );
-        check("store = 'postgre://u:s3cret@h'", "not a kind of store");
+        check("store = 'postgre://u:s3cret@h'", "no kind of store");
         let variables = layer(&[("PUNCTUAL_LEASE", "1999ms")]);
         let error = resolve(&Layer::new(), variables.into_iter(), None).unwrap_err();
         assert!(format!("{error:?}").contains("PUNCTUAL_LEASE: \\\"1999ms\\\" is too short"));

@@ -89,7 +89,7 @@ fn exit_codes_tell_what_happened() {
         1,
         "/does/not/exist",
     );
-    check(&["serve", "--store", "oracle:"], 2, "not a kind of store");
+    check(&["serve", "--store", "oracle:"], 2, "no kind of store");
     check(&["serve", "--lease", "1s"], 2, "at least 2s");
     check(&with(&["remove", "a b"]), 0, "removed");
 }

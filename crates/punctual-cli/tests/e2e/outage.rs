@@ -43,6 +43,33 @@ fn a_server_waits_for_its_store() {
     ask(folder, &server, &["list"]);
 }
 
+/// A port of this machine on which nothing listens.
+fn closed_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[test]
+fn a_store_on_a_server_is_waited_for_and_its_password_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let store = format!("redis://ann:s3cret@127.0.0.1:{}/0", closed_port());
+    let mut server = Server::start(folder, &["--store", &store]);
+    wait_for("two attempts", || {
+        server.log().contains("trying again in 2 s").then_some(())
+    });
+    let (status, ready) = get(&server, "/readyz");
+    assert_eq!(status, 503);
+    let (_, jobs) = get(&server, "/scheduler/jobs");
+    let log = server.log();
+    assert!(log.contains("redis://ann@127.0.0.1"), "{log}");
+    for said in [&log, &ready, &jobs] {
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
 #[test]
 fn a_server_that_waits_ends_when_it_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
