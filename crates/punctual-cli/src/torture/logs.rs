@@ -38,7 +38,7 @@ pub(crate) fn faults(folder: &Path, store_faults: &[(Micros, Micros)]) -> Vec<Vi
 /// When a frozen node can have been in the way of the others.
 pub(crate) fn store_faults<'a>(nodes: impl Iterator<Item = &'a NodeLife>) -> Vec<(Micros, Micros)> {
     nodes
-        .flat_map(|node| node.frozen.iter().copied().chain(node.killed))
+        .flat_map(|node| &node.frozen)
         .map(|fault| (fault.from, fault.to + AFTER_FREEZE))
         .collect()
 }
