@@ -1,6 +1,6 @@
 //! The store as a backend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,19 @@ pub(crate) struct Unit {
     pub(crate) is_claim: bool,
     /// The fence floor, if it was asked for.
     pub(crate) floor: Option<Fence>,
+    /// What was stored under the ids that it read.
+    pub(crate) seen: HashMap<JobId, Vec<u8>>,
+}
+
+impl Unit {
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self {
+            now,
+            is_claim: false,
+            floor: None,
+            seen: HashMap::new(),
+        }
+    }
 }
 
 impl Redis {
@@ -96,21 +109,16 @@ impl Backend for Redis {
 
     async fn begin(&self) -> BackendResult<(Unit, Timestamp)> {
         let now = self.time().await?;
-        let unit = Unit {
-            now,
-            is_claim: false,
-            floor: None,
-        };
-        Ok((unit, now))
+        Ok((Unit::at(now), now))
     }
 
     async fn due(&self, unit: &mut Unit, due: Due<'_>) -> BackendResult<Vec<Snapshot>> {
         unit.is_claim = true;
-        self.read_due(unit.now, due).await
+        self.read_due(unit, due).await
     }
 
-    async fn jobs(&self, _: &mut Unit, ids: &[JobId]) -> BackendResult<Vec<Snapshot>> {
-        self.read_jobs(ids).await
+    async fn jobs(&self, unit: &mut Unit, ids: &[JobId]) -> BackendResult<Vec<Snapshot>> {
+        self.read_jobs(unit, ids, &[]).await
     }
 
     async fn rows(&self, _: &mut Unit, ids: &[RunId]) -> BackendResult<Vec<Run>> {

@@ -1,12 +1,9 @@
-//! Jobs: what is due, what lies under an id, lists, and the one conditional write.
+//! Jobs: what is due, what lies under an id, lists.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
-use punctual_backend::{
-    After, Awaited, BackendResult, Body, Due, Fate, Listed, Snapshot, Version, Write, codec,
-    listed_at,
-};
+use punctual_backend::{Awaited, BackendResult, Body, Due, Listed, Snapshot, Version, listed_at};
 use punctual_core::id::{JobId, RunId};
 use punctual_core::run::Run;
 use punctual_core::store::{JobOrder, StoreError};
@@ -15,59 +12,165 @@ use redis::{Cmd, Value};
 use crate::backend::{Redis, Unit};
 use crate::error::senseless;
 use crate::keys::class;
-use crate::rows::{self, read_row};
+use crate::rows;
 use crate::script;
 use crate::state::{self, Head, LAST, Stored};
 use crate::value;
 
-/// The most ids that one script reads.
+/// The most ids that one request reads.
 const READ_BATCH: usize = 500;
-/// The most changes and rows that one script writes: some ten milliseconds.
-const WRITE_BATCH: usize = 2000;
+/// How many entries are read at a time where most of them are to be stepped over.
+const SKIP_CHUNK: usize = 5000;
 
 impl Redis {
+    /// Each of the classes is read in its own order; the first of all of them are taken.
     pub(crate) async fn read_due(
         &self,
-        now: Timestamp,
+        unit: &mut Unit,
         due: Due<'_>,
     ) -> BackendResult<Vec<Snapshot>> {
-        let answer = self
-            .ask(&script::DUE, |command| {
-                command.arg(now.as_microsecond()).arg(due.limit);
+        let names = due.tasks.iter();
+        let names = names.map(|task| class(due.executor.as_str(), task.as_str()));
+        let names: Vec<String> = names.collect();
+        let mut found: Vec<(i64, JobId, usize)> = Vec::new();
+        let mut known = HashSet::new();
+        // Jobs to step over come first, and so do those before the place where the last answer ended.
+        let mut chunk = due.limit + due.except.len();
+        let mut unread: Vec<(usize, usize)> = (0..names.len()).map(|class| (class, 0)).collect();
+        while !unread.is_empty() {
+            let mut pipeline = redis::pipe();
+            pipeline.atomic();
+            for &(class, offset) in &unread {
+                pipeline
+                    .cmd("ZRANGEBYSCORE")
+                    .arg(self.key(&format!("due:{}", names[class])));
                 match due.after {
-                    Some((wake_at, id)) => {
-                        command.arg(wake_at.as_microsecond()).arg(id.as_str());
-                    }
-                    None => {
-                        command.arg("").arg("");
+                    Some((wake_at, _)) => pipeline.arg(wake_at.as_microsecond()),
+                    None => pipeline.arg("-inf"),
+                }
+                .arg(unit.now.as_microsecond())
+                .arg("WITHSCORES")
+                .arg("LIMIT")
+                .arg(offset)
+                .arg(chunk);
+            }
+            let answers = self.connections.read(&pipeline).await?;
+            let mut unfinished = Vec::new();
+            for ((class, offset), answer) in unread.into_iter().zip(answers) {
+                let entries = read_entries(answer)?;
+                let (count, before) = (entries.len(), found.len());
+                for (time, id) in entries {
+                    let is_after = due.after.is_none_or(|(wake_at, after)| {
+                        (time, &id) > (wake_at.as_microsecond(), after)
+                    });
+                    if is_after && !due.except.contains(&id) && known.insert(id.clone()) {
+                        found.push((time, id, class));
                     }
                 }
-                step_over(command, due.except);
-                for task in due.tasks {
-                    command.arg(class(due.executor.as_str(), task.as_str()));
+                if count == chunk && found.len() - before < due.limit {
+                    unfinished.push((class, offset + count));
+                }
+            }
+            unread = unfinished;
+            chunk = SKIP_CHUNK;
+        }
+        found.sort_unstable();
+        found.truncate(due.limit);
+        let ids: Vec<JobId> = found.iter().map(|(_, id, _)| id.clone()).collect();
+        let times: Vec<i64> = found.iter().map(|(time, ..)| *time).collect();
+        let mut snapshots = self.read_jobs(unit, &ids, &times).await?;
+        let misplaced = |(time, id, class): &&(i64, JobId, usize)| match unit.seen.get(id) {
+            Some(stored) => Head::read(stored).is_some_and(|(head, _)| {
+                head.class != names[*class] || head.wake_at != Some(*time)
+            }),
+            None => true,
+        };
+        let misplaced: BTreeMap<&JobId, &str> = found
+            .iter()
+            .filter(misplaced)
+            .map(|(_, id, class)| (id, names[*class].as_str()))
+            .collect();
+        if !misplaced.is_empty() {
+            snapshots.retain(|snapshot| !misplaced.contains_key(&snapshot.id));
+            // Most often somebody was faster; then everything is in its place.
+            self.ask(&script::MEND, |command| {
+                for (id, class) in misplaced {
+                    command.arg(class).arg(id.as_str());
                 }
             })
             .await?;
-        snapshots(answer)
+        }
+        Ok(snapshots)
     }
 
-    pub(crate) async fn read_jobs(&self, ids: &[JobId]) -> BackendResult<Vec<Snapshot>> {
+    /// What lies under these ids. The live runs are read after the states: whatever changes them changes the version, so what
+    /// is written after all belongs together. `times`: where they stand among those that are due, if they were found there.
+    pub(crate) async fn read_jobs(
+        &self,
+        unit: &mut Unit,
+        ids: &[JobId],
+        times: &[i64],
+    ) -> BackendResult<Vec<Snapshot>> {
         let mut found = Vec::with_capacity(ids.len());
+        let mut runs = Vec::new();
         for ids in ids.chunks(READ_BATCH) {
-            let answer = self
-                .ask(&script::JOBS, |command| {
-                    for id in ids {
-                        command.arg(id.as_str());
+            let mut pipeline = redis::pipe();
+            pipeline.atomic();
+            for key in ["state", "definitions"] {
+                pipeline.cmd("HMGET").arg(self.key(key));
+                for id in ids {
+                    pipeline.arg(id.as_str());
+                }
+            }
+            let [states, definitions] = value::all(self.connections.read(&pipeline).await?)?;
+            let parts = value::array(states)?.into_iter();
+            for (id, (state, definition)) in ids.iter().zip(parts.zip(value::array(definitions)?)) {
+                let time = times.get(found.len()).copied();
+                let stored = match value::bytes(state)? {
+                    Some(stored) => {
+                        let read = state::read(&stored, value::text(definition)?, time);
+                        runs.extend(read.live.iter().copied());
+                        unit.seen.insert(id.clone(), stored);
+                        Some(read)
                     }
-                })
-                .await?;
-            found.extend(snapshots(answer)?);
+                    None => None,
+                };
+                found.push((id, stored));
+            }
         }
-        Ok(found)
+        let mut live = self.live_rows(&runs).await?;
+        let snapshots = found.into_iter().map(|(id, stored)| {
+            let Some(Stored {
+                version,
+                body,
+                live: runs,
+            }) = stored
+            else {
+                return Snapshot::nothing(id.clone());
+            };
+            let runs = runs.into_iter().map(|run: RunId| {
+                live.remove(&run)
+                    .ok_or_else(|| format!("row {run} is missing or makes no sense"))
+            });
+            Snapshot {
+                id: id.clone(),
+                version: Some(version),
+                body,
+                live: runs.collect(),
+            }
+        });
+        Ok(snapshots.collect())
+    }
+
+    async fn live_rows(&self, ids: &[RunId]) -> BackendResult<HashMap<RunId, Run>> {
+        let rows = rows::readable(self.find_rows(ids).await?);
+        Ok(rows.into_iter().map(|run| (run.id, run)).collect())
     }
 
     pub(crate) async fn read_job(&self, id: &JobId) -> BackendResult<Option<Listed>> {
-        let found = self.read_jobs(std::slice::from_ref(id)).await?.pop();
+        let mut unit = Unit::at(Timestamp::MIN);
+        let ids = std::slice::from_ref(id);
+        let found = self.read_jobs(&mut unit, ids, &[]).await?.pop();
         Ok(found
             .filter(|snapshot| !matches!(snapshot.body, Body::Nothing { .. }))
             .map(|snapshot| Listed {
@@ -154,57 +257,6 @@ impl Redis {
         .await?;
         Ok(())
     }
-
-    pub(crate) async fn write(
-        &self,
-        unit: &Unit,
-        writes: &[Write],
-        announce: bool,
-    ) -> BackendResult<Vec<Fate>> {
-        let mut fates = Vec::with_capacity(writes.len());
-        let mut rest = writes;
-        while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_len(rest));
-            rest = after;
-            let answer = self
-                .tell(&script::COMMIT, |command| {
-                    let channel = if announce { self.channel.as_str() } else { "" };
-                    let floor = unit.floor.map(|floor| floor.0.to_string());
-                    command
-                        .arg(u8::from(unit.is_claim))
-                        .arg(channel)
-                        .arg(floor.unwrap_or_default())
-                        .arg(batch.len());
-                    for write in batch {
-                        push_write(command, write);
-                    }
-                })
-                .await?;
-            let answer = value::bytes(answer)?.unwrap_or_default();
-            if answer.len() != batch.len() {
-                return Err(senseless("not one fate for each change"));
-            }
-            for fate in answer {
-                fates.push(match fate {
-                    b'W' => Fate::Written,
-                    b'S' => Fate::Stale,
-                    b'C' => Fate::Contradiction,
-                    _ => return Err(senseless("an unknown fate")),
-                });
-            }
-        }
-        Ok(fates)
-    }
-}
-
-/// How many changes of these one script writes.
-fn batch_len(writes: &[Write]) -> usize {
-    let mut size = 0;
-    let fits = writes.iter().take_while(|write| {
-        size += 1 + write.insert.len() + write.update.len();
-        size <= WRITE_BATCH
-    });
-    fits.count().max(1)
 }
 
 fn step_over(command: &mut Cmd, ids: &[JobId]) {
@@ -214,148 +266,17 @@ fn step_over(command: &mut Cmd, ids: &[JobId]) {
     }
 }
 
-fn push_write(command: &mut Cmd, write: &Write) {
-    let version = state::next_version(write.expected);
-    let expected = write.expected.map(|version| version.0.to_string());
-    command
-        .arg(write.id.as_str())
-        .arg(expected.unwrap_or_default());
-    let live: Vec<u8> = write
-        .live
-        .iter()
-        .flat_map(|run| rows::key(run.id))
-        .collect();
-    let micros = |wake_at: Timestamp| wake_at.as_microsecond();
-    match &write.after {
-        After::Job {
-            state: job,
-            definition,
-            document,
-            is_new,
-        } => {
-            let listed = state::place(listed_at(job));
-            let head = Head {
-                version,
-                wake_at: job.wake_at.map(micros),
-                listed: Some(&listed),
-                flag: state::flag(job),
-                class: &class(definition.executor.as_str(), definition.task.as_str()),
-                live: &live,
-            };
-            command.arg("J").arg(head.write(&codec::write_state(job)));
-            match head.wake_at {
-                Some(wake_at) => command.arg(wake_at),
-                None => command.arg("-"),
-            };
-            command
-                .arg(&listed)
-                .arg(head.class)
-                .arg(if *is_new { document } else { "" })
-                .arg(job.fence.0);
-        }
-        After::Nothing { fence } => {
-            let trace = Head {
-                version,
-                wake_at: None,
-                listed: None,
-                flag: 't',
-                class: "\n",
-                live: &live,
-            };
-            let value = if live.is_empty() {
-                Vec::new()
-            } else {
-                trace.write(&state::write_trace(*fence))
-            };
-            command
-                .arg("N")
-                .arg(value)
-                .arg("-")
-                .arg("-")
-                .arg("")
-                .arg("")
-                .arg(fence.0);
-        }
-        After::Unread { wake_at } => {
-            command
-                .arg("U")
-                .arg(version)
-                .arg(micros(*wake_at))
-                .arg("-")
-                .arg("")
-                .arg(live)
-                .arg(0);
-        }
-    }
-    command.arg(write.insert.len() + write.update.len());
-    for run in &write.insert {
-        push_row(command, "i", run);
-    }
-    for run in &write.update {
-        push_row(command, "u", run);
-    }
-}
-
-fn push_row(command: &mut Cmd, what: &str, run: &Run) {
-    command
-        .arg(what)
-        .arg(&rows::key(run.id)[..])
-        .arg(codec::write_run(run))
-        .arg(run.state().as_str())
-        .arg(rows::occurrence(run))
-        .arg(rows::score(run));
-}
-
-/// What `snapshots` in the prelude returns.
-fn snapshots(answer: Value) -> BackendResult<Vec<Snapshot>> {
-    let mut parts = value::array(answer)?.into_iter();
-    let mut next = || {
-        parts
-            .next()
-            .map_or(Ok(Vec::new()), value::array)
-            .map(Vec::into_iter)
-    };
-    let (ids, mut states, mut definitions) = (next()?, next()?, next()?);
-    let (rows, leases, mut times) = (next()?, next()?, next()?);
-    let mut runs = HashMap::new();
-    for (row, lease) in rows.zip(leases) {
-        if let Some(run) = read_row(row, lease)? {
-            // One that cannot be read is missed below, where it is known by its id.
-            match run {
-                Ok(run) => {
-                    runs.insert(run.id, run);
-                }
-                Err(error) => tracing::warn!(%error, "a live run cannot be read"),
-            }
-        }
-    }
-    ids.map(|id| {
+/// Ids and times by turns.
+fn read_entries(answer: Value) -> BackendResult<Vec<(i64, JobId)>> {
+    let parts = value::array(answer)?;
+    let mut entries = Vec::with_capacity(parts.len() / 2);
+    let mut parts = parts.into_iter();
+    while let (Some(id), Some(time)) = (parts.next(), parts.next()) {
         let id = value::text(id)?.unwrap_or_default();
         let id = JobId::new(&id).map_err(|error| senseless(&error.to_string()))?;
-        let stored = states.next().map_or(Ok(None), value::bytes)?;
-        let definition = definitions.next().map_or(Ok(None), value::text)?;
-        let time = times.next().map(value::number).transpose()?;
-        let Some(stored) = stored else {
-            return Ok(Snapshot::nothing(id));
-        };
-        let Stored {
-            version,
-            body,
-            live,
-            ..
-        } = state::read(&stored, definition, time);
-        let live = live.into_iter().map(|run: RunId| {
-            runs.remove(&run)
-                .ok_or_else(|| format!("row {run} is missing or makes no sense"))
-        });
-        Ok(Snapshot {
-            id,
-            version: Some(version),
-            body,
-            live: live.collect(),
-        })
-    })
-    .collect()
+        entries.push((value::number(time)?, id));
+    }
+    Ok(entries)
 }
 
 fn read_listed(

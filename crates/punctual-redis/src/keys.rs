@@ -10,7 +10,7 @@
 //! | `runs` | hash: rows of the ledger by their ids, 16 bytes |
 //! | `occurrences` | hash: what no two rows share, and the row that has it |
 //! | `of_job` | sorted set: ids of jobs, a zero byte, ids of their rows |
-//! | `runs:<state>` | sorted set: ids of rows by their bytes |
+//! | `runs:<state>` | sorted set: ids of rows by their bytes, but of running ones |
 //! | `ended:<state>` | sorted set: ids of rows that are over, by when they ended |
 //! | `leases` | sorted set: ids of running rows by the ends of their leases |
 //! | `fence_floor` | the highest token of any job that is gone |

@@ -20,6 +20,7 @@
 
 mod address;
 mod backend;
+mod commit;
 mod connection;
 mod error;
 mod jobs;

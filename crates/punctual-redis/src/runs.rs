@@ -63,6 +63,15 @@ impl Redis {
         let mut pipeline = redis::pipe();
         pipeline.atomic();
         for state in states {
+            if *state == RunState::Running {
+                // Ordered by their leases. They are few beside those that are over.
+                pipeline
+                    .cmd("ZRANGE")
+                    .arg(self.key("leases"))
+                    .arg(0)
+                    .arg(-1);
+                continue;
+            }
             pipeline
                 .cmd("ZREVRANGEBYLEX")
                 .arg(self.key(&format!("runs:{state}")))
@@ -78,7 +87,9 @@ impl Redis {
                 ids.extend(value::bytes(id)?.and_then(|id| rows::read_key(&id)));
             }
         }
-        Ok(ids.into_iter().rev().take(limit).collect())
+        let ids = ids.into_iter().rev();
+        let ids = ids.filter(|id| before.is_none_or(|before| *id < before));
+        Ok(ids.take(limit).collect())
     }
 
     async fn run_ids_of(
@@ -116,26 +127,27 @@ impl Redis {
     }
 
     pub(crate) async fn read_owned(&self, node: NodeId) -> BackendResult<Vec<Run>> {
+        let mut running = redis::cmd("ZRANGE");
+        running.arg(self.key("leases")).arg(0).arg(-1);
+        let running = self.ids_of_members(&running).await?;
         let mut owned = Vec::new();
-        let mut start = b"-".to_vec();
-        loop {
+        for runs in running.chunks(BATCH) {
             let answer = self
                 .ask(&script::OWNED, |command| {
-                    command.arg(node.to_string()).arg(&start);
+                    command.arg(node.to_string());
+                    for &run in runs {
+                        command.arg(&rows::key(run)[..]);
+                    }
                 })
                 .await?;
-            let [last, rows, leases] = value::parts(answer)?;
-            let rows = value::array(rows)?.into_iter().zip(value::array(leases)?);
-            for (row, lease) in rows {
+            let [rows, leases] = value::parts(answer)?;
+            for (row, lease) in value::array(rows)?.into_iter().zip(value::array(leases)?) {
                 owned.extend(rows::read_row(row, lease)?);
-            }
-            match value::bytes(last)? {
-                Some(last) => start = [b"(", last.as_slice()].concat(),
-                None => break,
             }
         }
         let mut owned = readable(owned);
         owned.retain(|run| run.node == Some(node) && run.state() == RunState::Running);
+        owned.sort_unstable_by_key(|run| run.id);
         Ok(owned)
     }
 
@@ -200,17 +212,15 @@ impl Redis {
         let mut pipeline = redis::pipe();
         pipeline.atomic();
         for state in RunState::ALL {
-            if state.is_final() {
-                pipeline
+            match state {
+                RunState::Pending => pipeline.cmd("ZCARD").arg(self.key("runs:pending")),
+                RunState::Running => pipeline.cmd("ZCARD").arg(self.key("leases")),
+                _ => pipeline
                     .cmd("ZCOUNT")
                     .arg(self.key(&format!("ended:{state}")))
                     .arg(since.as_microsecond())
-                    .arg("+inf");
-            } else {
-                pipeline
-                    .cmd("ZCARD")
-                    .arg(self.key(&format!("runs:{state}")));
-            }
+                    .arg("+inf"),
+            };
         }
         let answers = self.connections.read(&pipeline).await?;
         let counts = RunState::ALL

@@ -21,6 +21,11 @@ pub(crate) fn parts<const N: usize>(value: Value) -> BackendResult<[Value; N]> {
         .map_err(|_| senseless(&format!("not {N} parts")))
 }
 
+/// The answers of just so many commands.
+pub(crate) fn all<const N: usize>(answers: Vec<Value>) -> BackendResult<[Value; N]> {
+    parts(Value::Array(answers))
+}
+
 /// Bytes, or nothing.
 pub(crate) fn bytes(value: Value) -> BackendResult<Option<Vec<u8>>> {
     match value {

@@ -1,13 +1,13 @@
--- Rows of the running runs of a node, some at a time: the run to go on after or nothing, then the rows and the ends of their
--- leases. ARGV: base, node, lexical start.
+-- Rows of the running runs of a node, among some, and the ends of their leases. ARGV: base, node, runs.
 local own = '"node":"' .. ARGV[2] .. '"'
-local runs = call('ZRANGEBYLEX', B .. 'runs:running', ARGV[3], '+', 'LIMIT', 0, 1000)
+local runs = {}
+for i = 3, #ARGV do runs[i - 2] = ARGV[i] end
 local rows = many('HMGET', B .. 'runs', runs)
 local ends = many('ZMSCORE', B .. 'leases', runs)
 local answer, leases = {}, {}
 for i = 1, #runs do
-  if rows[i] and find(rows[i], own, 1, true) then
+  if rows[i] and ends[i] and find(rows[i], own, 1, true) then
     answer[#answer + 1], leases[#leases + 1] = rows[i], ends[i]
   end
 end
-return { #runs == 1000 and runs[1000], answer, leases }
+return { answer, leases }
