@@ -24,10 +24,9 @@ pub(crate) fn store_error(error: &RedisError) -> StoreError {
         ErrorKind::Server(Server::NoPerm) => StoreError::failed(cure(
             "the user of the address needs all commands on the keys and the channel of the prefix",
         )),
-        ErrorKind::AuthenticationFailed => StoreError::failed(cure(
-            "the server does not take the user and the password of the address",
-        )),
+        ErrorKind::AuthenticationFailed => unknown_user(error),
         _ => match error.code() {
+            Some("NOAUTH" | "WRONGPASS") => unknown_user(error),
             Some("OOM") => {
                 StoreError::unavailable(cure("the server is full: raise its maxmemory, or prune"))
             }
@@ -37,6 +36,12 @@ pub(crate) fn store_error(error: &RedisError) -> StoreError {
             _ => StoreError::failed(error),
         },
     }
+}
+
+fn unknown_user(error: &RedisError) -> StoreError {
+    StoreError::failed(format!(
+        "{error}; the server does not take the user and the password of the address"
+    ))
 }
 
 /// The same, for a backend.

@@ -126,4 +126,7 @@ mod redis {
     use super::Fresh;
 
     punctual_conformance::job_store_suite!(Fresh);
+
+    mod own;
+    mod server;
 }
