@@ -544,7 +544,7 @@ fn time_is_the_servers() {
     let runs = started(&block_on(store.claim(request(1))).unwrap());
     assert_eq!(runs.len(), 1);
     let held = [(runs[0].id, runs[0].fence)];
-    let renewed = block_on(store.renew(Duration::from_secs(60), &held)).unwrap();
+    let renewed = block_on(store.renew(Duration::from_mins(1), &held)).unwrap();
     assert_eq!(renewed, [Renewed::Kept]);
     let lease = block_on(store.run(runs[0].id))
         .unwrap()
