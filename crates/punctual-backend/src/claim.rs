@@ -94,6 +94,9 @@ impl<'a, B: Backend> Candidates<'a, B> {
                         let version = draft.expected();
                         self.unreadable.push((draft.id, version, error));
                     }
+                    // Somebody moved it behind where the last look ended. What was decided about it in this unit is not
+                    // lost from sight, for it turns out stale; the job is due still, and found by the next claim.
+                    None if self.drafts.contains_key(&draft.id) => {}
                     None => {
                         self.drafts.insert(draft.id.clone(), draft);
                         source.read.push_back(place);
