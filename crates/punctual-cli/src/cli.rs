@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     AddArgs, CancelArgs, JobArgs, ListArgs, ModifyArgs, PauseArgs, RunArgs, RunsArgs, StatusArgs,
 };
+use crate::migrate::MigrateArgs;
 use crate::next::NextArgs;
 use crate::settings::Layer;
 #[cfg(unix)]
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Show when a trigger would fire; needs no server
     Next(Box<NextArgs>),
+    /// Move jobs and ledger from one store to another
+    Migrate(Box<MigrateArgs>),
     /// Kill, freeze and restart nodes of a cluster of its own, and check that no promise is broken
     #[cfg(unix)]
     Torture(Box<TortureArgs>),

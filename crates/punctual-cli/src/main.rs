@@ -6,6 +6,7 @@ mod commands;
 mod duration;
 mod exit;
 mod log;
+mod migrate;
 mod next;
 mod output;
 mod serve;
@@ -44,6 +45,7 @@ fn run(command: Command) -> Outcome<ExitCode> {
         #[cfg(unix)]
         Command::Torture(args) => torture::run(&args),
         Command::Next(args) => next::run(&args),
+        Command::Migrate(args) => ask(migrate::run(&args)),
         Command::Add(args) => ask(commands::add(&args)),
         Command::List(args) => ask(commands::list(&args)),
         Command::Show(args) => ask(commands::show(&args)),

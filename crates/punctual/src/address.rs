@@ -201,7 +201,12 @@ pub async fn open_store(
     options: OpenOptions,
 ) -> Result<Arc<dyn JobStore>, StoreError> {
     let OpenOptions { zones, prefix } = options;
-    #[cfg(feature = "redis")]
+    #[cfg(any(
+        feature = "postgres",
+        feature = "mysql",
+        feature = "redis",
+        feature = "mongodb"
+    ))]
     let server = punctual_backend::StoreOptions::default()
         .zones(zones.clone())
         .prefix(&prefix);
@@ -214,9 +219,24 @@ pub async fn open_store(
             let store = punctual_sql::SqliteStore::open(&address.text, options)?;
             Ok(Arc::new(store))
         }
+        #[cfg(feature = "postgres")]
+        StoreKind::Postgres => {
+            let store = punctual_sql::PostgresStore::open(&address.text, server).await?;
+            Ok(Arc::new(store))
+        }
+        #[cfg(feature = "mysql")]
+        StoreKind::Mysql => {
+            let store = punctual_sql::MysqlStore::open(&address.text, server).await?;
+            Ok(Arc::new(store))
+        }
         #[cfg(feature = "redis")]
         StoreKind::Redis => {
             let store = punctual_redis::RedisStore::open(&address.text, server).await?;
+            Ok(Arc::new(store))
+        }
+        #[cfg(feature = "mongodb")]
+        StoreKind::Mongodb => {
+            let store = punctual_mongodb::MongoStore::open(&address.text, server).await?;
             Ok(Arc::new(store))
         }
         #[allow(
