@@ -131,11 +131,7 @@ impl Backend for Mongo {
         self.inner.expired(node, limit).await
     }
 
-    async fn renew(
-        &self,
-        lease: Duration,
-        runs: &[(RunId, Fence)],
-    ) -> BackendResult<Vec<Renewed>> {
+    async fn renew(&self, lease: Duration, runs: &[(RunId, Fence)]) -> BackendResult<Vec<Renewed>> {
         self.inner.renew(lease, runs).await
     }
 

@@ -2,9 +2,7 @@
 
 use jiff::Timestamp;
 use mongodb::bson::{Bson, Document, doc};
-use punctual_backend::{
-    After, Body, Damaged, Listed, Snapshot, Version, Write, codec, listed_at,
-};
+use punctual_backend::{After, Body, Damaged, Listed, Snapshot, Version, Write, codec, listed_at};
 use punctual_core::clock::{Clock as _, SystemClock};
 use punctual_core::id::{Fence, JobId};
 use punctual_core::job::{JobState, Paused};
@@ -136,7 +134,10 @@ impl Decision {
 
     /// The pending and running runs.
     pub(crate) fn live(&self) -> Result<Vec<Run>, String> {
-        self.texts("live").into_iter().map(codec::read_run).collect()
+        self.texts("live")
+            .into_iter()
+            .map(codec::read_run)
+            .collect()
     }
 
     /// The live runs that can be read; another is logged.

@@ -89,7 +89,10 @@ impl Inner {
         Ok(found)
     }
 
-    pub(crate) async fn next_wake(&self, awaited: &Awaited<'_>) -> BackendResult<Option<Timestamp>> {
+    pub(crate) async fn next_wake(
+        &self,
+        awaited: &Awaited<'_>,
+    ) -> BackendResult<Option<Timestamp>> {
         if self.is_paused().await? {
             return Ok(None);
         }
@@ -133,9 +136,7 @@ impl Inner {
         let mut place = after.map(|(at, id)| (*at, id.as_str().to_owned()));
         let mut listed = Vec::new();
         while listed.len() < limit {
-            let candidates = self
-                .list_candidates(query, place.as_ref(), limit)
-                .await?;
+            let candidates = self.list_candidates(query, place.as_ref(), limit).await?;
             let is_last = candidates.len() < limit;
             place = candidates
                 .last()
@@ -186,7 +187,10 @@ impl Inner {
         } else {
             doc! {"listed_at": 1, "job": 1}
         };
-        let mut found = self.log.find_all(&filter, Some(&order), Some(limit)).await?;
+        let mut found = self
+            .log
+            .find_all(&filter, Some(&order), Some(limit))
+            .await?;
         if by_id {
             found.sort_by(|a, b| a.job.cmp(&b.job));
         } else {
@@ -229,6 +233,9 @@ impl Inner {
                 && run.node != Some(node)
                 && run.lease_until.is_none_or(|until| until <= now)
         });
-        Ok(expired.map(|run| (run.id, run.job_id)).take(limit).collect())
+        Ok(expired
+            .map(|run| (run.id, run.job_id))
+            .take(limit)
+            .collect())
     }
 }

@@ -39,23 +39,22 @@ pub(crate) fn store_error(error: &Error) -> StoreError {
             StoreError::failed(format!("the MongoDB server says: {message} (code {code})"))
         }
     };
+    let unconfirmed = |message: &str| {
+        let text = format!("the MongoDB server did not confirm a write: {message}");
+        StoreError::unavailable(text)
+    };
     match &*error.kind {
         ErrorKind::Command(command) => coded(command.code, &command.message),
         ErrorKind::Write(WriteFailure::WriteError(write)) => coded(write.code, &write.message),
-        ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => StoreError::unavailable(
-            format!("the MongoDB server did not confirm a write: {}", concern.message),
-        ),
         ErrorKind::InsertMany(InsertManyError {
             write_errors: Some(errors),
             ..
         }) if !errors.is_empty() => coded(errors[0].code, &errors[0].message),
-        ErrorKind::InsertMany(InsertManyError {
+        ErrorKind::Write(WriteFailure::WriteConcernError(concern))
+        | ErrorKind::InsertMany(InsertManyError {
             write_concern_error: Some(concern),
             ..
-        }) => StoreError::unavailable(format!(
-            "the MongoDB server did not confirm a write: {}",
-            concern.message
-        )),
+        }) => unconfirmed(&concern.message),
         ErrorKind::Io(_)
         | ErrorKind::ServerSelection { .. }
         | ErrorKind::ConnectionPoolCleared { .. }

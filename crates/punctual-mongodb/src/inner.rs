@@ -61,7 +61,7 @@ pub(crate) struct Unit {
     /// The store's time at its beginning.
     pub(crate) now: Timestamp,
     /// Its beginning on the monotonic clock of the machine.
-    begun: Duration,
+    pub(crate) begun: Duration,
     heads: HashMap<JobId, Decision>,
 }
 
@@ -165,10 +165,8 @@ impl Inner {
             places.push(index);
             decisions.push(next);
         }
-        let expected: Vec<Option<Version>> = places
-            .iter()
-            .map(|&index| writes[index].expected)
-            .collect();
+        let expected: Vec<Option<Version>> =
+            places.iter().map(|&index| writes[index].expected).collect();
         let held = self
             .insert(unit, &decisions, &expected, &mut written.superseded)
             .await?;
@@ -218,10 +216,8 @@ impl Inner {
             .iter()
             .map(|(head, changed)| head.with_changed(changed))
             .collect();
-        let expected: Vec<Option<Version>> = changes
-            .iter()
-            .map(|(head, _)| Some(head.version))
-            .collect();
+        let expected: Vec<Option<Version>> =
+            changes.iter().map(|(head, _)| Some(head.version)).collect();
         let mut written = Written::default();
         let held = self
             .insert(unit, &decisions, &expected, &mut written.superseded)
@@ -251,7 +247,7 @@ impl Inner {
     /// than `kept` after this unit has read them, or, where nothing lay under the id, a day. So who is later than that looks
     /// whether the one before is there still: they are deleted from below. If not, its own is void: below the head, where
     /// nobody sees it.
-    async fn holds(
+    pub(crate) async fn holds(
         &self,
         unit: &Unit,
         decision: &Decision,
@@ -289,10 +285,8 @@ impl Inner {
             .iter()
             .filter(|decision| !decision.ended().is_empty())
             .collect();
-        let (superseded, ended) = futures_util::join!(
-            self.log.supersede(superseded),
-            self.write_ended(&unwritten),
-        );
+        let (superseded, ended) =
+            futures_util::join!(self.log.supersede(superseded), self.write_ended(&unwritten),);
         superseded.and(ended)
     }
 

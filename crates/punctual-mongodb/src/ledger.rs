@@ -268,10 +268,7 @@ impl Inner {
             .map_err(backend_error)
     }
 
-    pub(crate) async fn counts(
-        &self,
-        since: Timestamp,
-    ) -> BackendResult<BTreeMap<RunState, u64>> {
+    pub(crate) async fn counts(&self, since: Timestamp) -> BackendResult<BTreeMap<RunState, u64>> {
         let mut counts: BTreeMap<RunState, u64> = BTreeMap::new();
         for run in self.live_where(&live()).await? {
             *counts.entry(run.state()).or_default() += 1;

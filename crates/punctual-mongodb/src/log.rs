@@ -124,7 +124,10 @@ impl Log {
     ) -> BackendResult<HashMap<JobId, Decision>> {
         let mut by_shard: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
         for id in ids {
-            by_shard.entry(self.shard(id)).or_default().push(id.as_str());
+            by_shard
+                .entry(self.shard(id))
+                .or_default()
+                .push(id.as_str());
         }
         let questions = by_shard.iter().flat_map(|(&shard, ids)| {
             ids.chunks(VALUES_MAX).map(move |ids| {
@@ -150,10 +153,7 @@ impl Log {
     }
 
     /// Of these decisions those that nothing follows.
-    pub(crate) async fn verified(
-        &self,
-        candidates: Vec<Decision>,
-    ) -> BackendResult<Vec<Decision>> {
+    pub(crate) async fn verified(&self, candidates: Vec<Decision>) -> BackendResult<Vec<Decision>> {
         let heads = self
             .heads(candidates.iter().map(|candidate| &candidate.job))
             .await?;
@@ -166,10 +166,7 @@ impl Log {
     }
 
     /// Takes decisions that have a successor out of the indexes.
-    pub(crate) async fn supersede(
-        &self,
-        places: Vec<Place>,
-    ) -> BackendResult<()> {
+    pub(crate) async fn supersede(&self, places: Vec<Place>) -> BackendResult<()> {
         let (first, later): (Vec<_>, Vec<_>) =
             places.into_iter().partition(|(_, id)| id.ends_with(":1"));
         self.update(first, &superseding(true)).await?;
@@ -179,7 +176,7 @@ impl Log {
     /// Makes one update of all these decisions.
     pub(crate) async fn update(&self, places: Vec<Place>, update: &Document) -> BackendResult<()> {
         let updates = by_shard(places).into_iter().flat_map(|(shard, ids)| {
-            chunks(ids).into_iter().map(move |ids| async move {
+            chunks(&ids).into_iter().map(move |ids| async move {
                 let shard = &self.shards[shard];
                 match ids.as_slice() {
                     [id] => shard.update_one(doc! {"_id": id}, update.clone()).await,
@@ -193,7 +190,7 @@ impl Log {
 
     pub(crate) async fn delete(&self, places: Vec<Place>) -> BackendResult<()> {
         let deletions = by_shard(places).into_iter().flat_map(|(shard, ids)| {
-            chunks(ids).into_iter().map(move |ids| async move {
+            chunks(&ids).into_iter().map(move |ids| async move {
                 let shard = &self.shards[shard];
                 match ids.as_slice() {
                     [id] => shard.delete_one(doc! {"_id": id}).await,
@@ -229,7 +226,9 @@ impl Log {
                 .iter()
                 .map(|&index| &decisions[index].document)
                 .collect();
-            let refused = self.insert_into(shard, &documents, decisions, &indices).await?;
+            let refused = self
+                .insert_into(shard, &documents, decisions, &indices)
+                .await?;
             Ok::<_, BackendError>((indices, refused))
         });
         let mut inserted = vec![true; decisions.len()];
@@ -304,7 +303,7 @@ fn by_shard(places: Vec<Place>) -> BTreeMap<usize, Vec<String>> {
     by_shard
 }
 
-fn chunks(ids: Vec<String>) -> Vec<Vec<String>> {
+fn chunks(ids: &[String]) -> Vec<Vec<String>> {
     let chunks = ids.chunks(VALUES_MAX);
     chunks.map(<[String]>::to_vec).collect()
 }

@@ -37,6 +37,10 @@ const OFFSET_MAX: Duration = Duration::from_secs(1);
 const LOCK_HELD: Duration = Duration::from_secs(30);
 
 /// An error of the server or the driver while the store is opened.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` hands over"
+)]
 fn failed(error: mongodb::error::Error) -> StoreError {
     store_error(&error)
 }
@@ -64,7 +68,12 @@ async fn client(url: &str, options: &StoreOptions) -> StoreResult<(Client, Strin
         }
     }
     driver.selection_criteria = Some(primary);
-    driver.write_concern = Some(WriteConcern::builder().w(mongodb::options::Acknowledgment::Majority).journal(true).build());
+    driver.write_concern = Some(
+        WriteConcern::builder()
+            .w(mongodb::options::Acknowledgment::Majority)
+            .journal(true)
+            .build(),
+    );
     driver.app_name.get_or_insert_with(|| "punctual".to_owned());
     driver.max_pool_size = Some(options.connections);
     driver.server_selection_timeout = Some(options.timeout);
@@ -87,7 +96,9 @@ fn without_password(message: &str, url: &str) -> String {
         .map(|(_, password)| password)
         .filter(|password| !password.is_empty());
     match password {
-        Some(password) => message.replace(password, "***").replace(url, "mongodb://***"),
+        Some(password) => message
+            .replace(password, "***")
+            .replace(url, "mongodb://***"),
         None => message.to_owned(),
     }
 }
@@ -186,9 +197,17 @@ async fn make_indexes(inner: &Inner, server: &Server) -> StoreResult<()> {
     inner.runs.create_indexes(rows).await.map_err(failed)?;
     let records = [
         plain("key", doc! {"namespace": 1, "key": 1, "n": 1}),
-        index("gone", doc! {"gone_at": 1}, doc! {"gone_at": {"$exists": true}}),
+        index(
+            "gone",
+            doc! {"gone_at": 1},
+            doc! {"gone_at": {"$exists": true}},
+        ),
     ];
-    inner.records.create_indexes(records).await.map_err(failed)?;
+    inner
+        .records
+        .create_indexes(records)
+        .await
+        .map_err(failed)?;
     let log = plain("log", doc! {"log": 1, "n": 1});
     inner.logs.create_index(log).await.map_err(failed)?;
     Ok(())
@@ -234,7 +253,9 @@ async fn migrate(meta: &Collection<Document>, inner: &Inner, server: &Server) ->
     make_indexes(inner, server).await?;
     let schema = doc! {"_id": "schema", "version": SCHEMA};
     insert_all(meta, &[&schema]).await.map_err(failed)?;
-    meta.delete_one(doc! {"_id": "lock"}).await.map_err(failed)?;
+    meta.delete_one(doc! {"_id": "lock"})
+        .await
+        .map_err(failed)?;
     Ok(())
 }
 
@@ -256,10 +277,7 @@ async fn test_inserts(tests: &Collection<Document>) -> StoreResult<()> {
         Err(error) => Err(store_error(error)),
     };
     let verdict = (refused(&one)?, refused(&other)?);
-    tests
-        .delete_one(doc! {"_id": &id})
-        .await
-        .map_err(failed)?;
+    tests.delete_one(doc! {"_id": &id}).await.map_err(failed)?;
     if verdict.0 == verdict.1 {
         return Err(StoreError::failed(
             "the MongoDB server does not keep `_id` unique: of two inserts at once not exactly one was refused. \
@@ -287,9 +305,15 @@ async fn measure_offset(db: &Database) -> StoreResult<()> {
     let offset = until(ours, theirs).max(until(theirs, ours));
     let ahead = if theirs > ours { "ahead" } else { "behind" };
     if offset > OFFSET_MAX {
-        tracing::warn!(?offset, "the clock of the MongoDB server is {ahead}; its time counts");
+        tracing::warn!(
+            ?offset,
+            "the clock of the MongoDB server is {ahead}; its time counts"
+        );
     } else {
-        tracing::info!(?offset, "the clock of the MongoDB server is {ahead}; its time counts");
+        tracing::info!(
+            ?offset,
+            "the clock of the MongoDB server is {ahead}; its time counts"
+        );
     }
     Ok(())
 }

@@ -10,9 +10,7 @@ use mongodb::Collection;
 use mongodb::bson::{Document, doc};
 use punctual_backend::{BackendError, BackendResult};
 use punctual_core::id::Fence;
-use punctual_core::store::{
-    Expect, LogEntry, PAUSED_KEY, Record, SCHEDULER_NAMESPACE, StoreError,
-};
+use punctual_core::store::{Expect, LogEntry, PAUSED_KEY, Record, SCHEDULER_NAMESPACE, StoreError};
 use serde_json::Value;
 
 use crate::error::backend_error;
@@ -157,7 +155,9 @@ impl Inner {
             self.forget_records(namespace, key, before).await;
             return Ok(true);
         }
-        Err(BackendError::Again("the record changes all the time".to_owned()))
+        Err(BackendError::Again(
+            "the record changes all the time".to_owned(),
+        ))
     }
 
     /// Deletes the superseded position before the one that was superseded just now. The first stays: as long as it is

@@ -1,5 +1,6 @@
 //! What goes: old rows of the ledger, decisions that were superseded, ids that were removed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use punctual_backend::{BackendResult, PruneProgress};
 use punctual_core::clock::earlier;
 use punctual_core::store::Retention;
 
-use crate::decision::position;
+use crate::decision::{Decision, position};
 use crate::error::backend_error;
 use crate::inner::Inner;
 use crate::ledger::number;
@@ -26,7 +27,9 @@ const IDS: usize = 500;
 /// How long it is known that an id was removed. Nobody who read before that writes after.
 const GONE_KEPT: Duration = Duration::from_hours(24);
 
-async fn ids(cursor: mongodb::error::Result<mongodb::Cursor<Document>>) -> BackendResult<Vec<String>> {
+async fn ids(
+    cursor: mongodb::error::Result<mongodb::Cursor<Document>>,
+) -> BackendResult<Vec<String>> {
     let found: Vec<Document> = std::future::ready(cursor)
         .and_then(TryStreamExt::try_collect)
         .await
@@ -138,10 +141,20 @@ impl Inner {
             "unwritten": {"$exists": false},
         };
         let gone = self.log.find_all(&filter, None, Some(IDS)).await?;
-        let gone = self.log.verified(gone).await?;
-        let highest = gone.iter().map(|gone| gone.fence()).max();
+        let mut gone = self.log.verified(gone).await?;
+        if gone.is_empty() {
+            return self.forget_gone_records(before).await;
+        }
+        // A position that is left in between would be in the way of the id's next life.
+        let left = self.superseded().await?;
+        let left: HashSet<&str> = left
+            .iter()
+            .filter_map(|(_, id)| Some(id.rsplit_once(':')?.0))
+            .collect();
+        gone.retain(|gone| !left.contains(gone.job.as_str()));
+        let highest = gone.iter().map(Decision::fence).max();
         self.raise_fence_floor(highest.unwrap_or_default()).await?;
-        let first = |decision: &crate::decision::Decision| -> Place {
+        let first = |decision: &Decision| -> Place {
             (self.log.shard(&decision.job), format!("{}:1", decision.job))
         };
         // From below: the highest says that there is nothing until it goes, too.
