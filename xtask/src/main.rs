@@ -97,7 +97,15 @@ fn features() -> Result<()> {
         "--no-default-features",
     ];
     cargo(&package)?;
-    for feature in ["bundled-zones", "sqlite", "tokio"] {
+    for feature in [
+        "bundled-zones",
+        "mongodb",
+        "mysql",
+        "postgres",
+        "redis",
+        "sqlite",
+        "tokio",
+    ] {
         cargo(&[&package[..], &["--features", feature]].concat())?;
     }
     Ok(())
