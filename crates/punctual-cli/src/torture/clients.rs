@@ -37,8 +37,8 @@ struct Noted {
 #[derive(Debug)]
 struct Known {
     spec: Spec,
-    /// The trigger that it was given last.
-    declared: Value,
+    /// The trigger that it was given last; `None` where that may not have been heard.
+    declared: Option<Value>,
     now: Option<Snapshot>,
     steps: Vec<Noted>,
 }
@@ -96,7 +96,7 @@ impl Journal {
         let manual = specs.iter().map(|_| Mutex::default()).collect();
         let known = |spec| Known {
             spec,
-            declared: Value::Null,
+            declared: None,
             now: None,
             steps: Vec::new(),
         };
@@ -171,8 +171,9 @@ impl Journal {
             },
             20..=44 => pause(rng, present),
             45..=56 => {
-                job.declared = trigger(rng, present);
-                let body = json!({ "trigger": job.declared });
+                let declared = trigger(rng, present);
+                let body = json!({ "trigger": declared });
+                job.declared = Some(declared);
                 Asking::of(Verb::SetTrigger, Method::PATCH, Some(""), Some(body))
             }
             57..=64 => {
@@ -190,11 +191,11 @@ impl Journal {
                 Asking::of(Verb::Rename, Method::PATCH, Some(""), Some(body))
             }
             77..=86 => {
-                let same_trigger = rng.bool();
-                if !same_trigger {
-                    job.declared = trigger(rng, present);
-                }
-                let mut body = job.spec.definition(&job.declared);
+                let kept = job.declared.take().filter(|_| rng.bool());
+                let same_trigger = kept.is_some();
+                let declared = kept.unwrap_or_else(|| trigger(rng, present));
+                let mut body = job.spec.definition(&declared);
+                job.declared = Some(declared);
                 body["replace_existing"] = true.into();
                 let verb = Verb::Replace { same_trigger };
                 Asking::of(verb, Method::POST, None, Some(body))
@@ -208,8 +209,9 @@ impl Journal {
     }
 
     async fn add(&self, rng: &mut fastrand::Rng, job: &mut Known) {
-        job.declared = trigger(rng, SystemClock.now());
-        let body = job.spec.definition(&job.declared);
+        let declared = trigger(rng, SystemClock.now());
+        let body = job.spec.definition(&declared);
+        job.declared = Some(declared);
         let asking = Asking {
             twice: rng.u8(0..5) == 0,
             ..Asking::of(Verb::Add, Method::POST, None, Some(body))
@@ -259,6 +261,9 @@ impl Journal {
                 }
             }
         };
+        if !noted.certain {
+            job.declared = None;
+        }
         job.now.clone_from(&noted.after);
         job.steps.push(noted);
     }
@@ -307,7 +312,11 @@ impl Journal {
                 .iter()
                 .filter(|(verb, _)| *verb == asking.verb)
                 .count();
-            if done > 1 {
+            // A job that was over between the two could be added once more.
+            let was_over = outcomes
+                .iter()
+                .any(|(_, after)| after.as_ref().is_some_and(is_over));
+            if done > 1 && !was_over {
                 let what = format!("{:?} was acknowledged to two clients at once", asking.verb);
                 self.note(job, asking, &what);
             }

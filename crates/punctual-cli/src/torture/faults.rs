@@ -84,11 +84,15 @@ pub(crate) async fn run(
                     let slot = healthy[rng.usize(..healthy.len())];
                     let down = Duration::from_millis(rng.u64(100..2000));
                     let beyond = Duration::from_millis(rng.u64(500..FROZEN_BEYOND_LEASE.as_millis() as u64));
+                    let never_thawed = faults.contains(&Fault::Kill) && rng.u8(0..3) == 0;
                     let cluster = Arc::clone(&cluster);
                     cluster.reserve(slot);
                     going.spawn(async move {
                         match fault {
                             Fault::Kill | Fault::Outage => cluster.kill(slot, down).await,
+                            Fault::Stop if never_thawed => {
+                                cluster.freeze_and_kill(slot, lease + beyond, down).await
+                            }
                             Fault::Stop => cluster.freeze(slot, lease + beyond).await,
                             Fault::Restart => cluster.restart(slot).await,
                         }

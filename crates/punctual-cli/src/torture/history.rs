@@ -299,6 +299,18 @@ pub(crate) struct Step {
     pub(crate) after: Option<Snapshot>,
 }
 
+impl Step {
+    /// Whether the job may have had a schedule in the window that nobody saw: one that was over, and its job gone, when
+    /// somebody looked.
+    pub(crate) fn may_hide_a_schedule(&self) -> bool {
+        let sets = matches!(
+            self.verb,
+            Verb::Add | Verb::Replace { .. } | Verb::SetTrigger | Verb::SetNextRun(_)
+        );
+        sets && !self.certain && self.after.is_none()
+    }
+}
+
 /// What a job keeps for all of its lives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Profile {

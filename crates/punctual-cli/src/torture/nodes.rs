@@ -310,6 +310,23 @@ impl Cluster {
 
     /// SIGSTOP, and after a while SIGCONT.
     pub(crate) async fn freeze(&self, slot: usize, duration: Duration) -> Outcome {
+        self.hold(slot, duration, Some(Signal::CONT)).await;
+        self.seen(slot, |seen| seen.healthy = true);
+        Ok(())
+    }
+
+    /// SIGSTOP, and after a while SIGKILL: whoever asked it meanwhile never gets an answer.
+    pub(crate) async fn freeze_and_kill(
+        &self,
+        slot: usize,
+        duration: Duration,
+        down: Duration,
+    ) -> Outcome {
+        self.hold(slot, duration, None).await;
+        self.kill(slot, down).await
+    }
+
+    async fn hold(&self, slot: usize, duration: Duration, then: Option<Signal>) {
         self.seen(slot, |seen| seen.healthy = false);
         let held = self.slots[slot].process.lock().await;
         if let Some(process) = &*held {
@@ -317,12 +334,12 @@ impl Cluster {
             let from = now();
             self.signal(process, Signal::STOP);
             sleep(duration).await;
-            self.signal(process, Signal::CONT);
+            if let Some(signal) = then {
+                self.signal(process, signal);
+            }
             let window = Window { from, to: now() };
             self.with_life(&process.node, |life| life.frozen.push(window));
         }
-        self.seen(slot, |seen| seen.healthy = true);
-        Ok(())
     }
 
     /// SIGTERM, wait for the end, start another.

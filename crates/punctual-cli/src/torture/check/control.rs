@@ -1,6 +1,6 @@
 //! What people asked for holds: pauses, removals, the number of instances; and no run is lost without a reason.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use punctual_core::run::{Reason, RunState};
 
@@ -19,7 +19,7 @@ pub(super) fn check(
 ) {
     pauses_hold(facts, id, job, rows, found);
     removals_hold(id, rows, lives, found);
-    instances(id, job, rows, found);
+    instances(facts, id, job, rows, found);
     skips(facts, id, job, rows, found);
     for row in rows.iter().filter(|row| row.state == RunState::Lost) {
         lost_for_a_reason(facts, id, row, found);
@@ -117,10 +117,34 @@ fn removals_hold(id: &str, rows: &[&Row], lives: &[Life], found: &mut Vec<Violat
     }
 }
 
-fn instances(id: &str, job: &JobHistory, rows: &[&Row], found: &mut Vec<Violation>) {
+/// How much a claim may take from reading the clock to reading the job.
+const CLAIM_TAKES_MAX: Micros = SECOND;
+
+/// A store may read its clock before it reads the job: then `started_at` is the moment at which the claim began, and lies a
+/// little before the `finished_at` that made room for it. So a run counts from its request on, which comes after the
+/// claim; where there is none (`log`, or a node that died before), from when the claim was surely over.
+fn instances(
+    facts: &Facts<'_>,
+    id: &str,
+    job: &JobHistory,
+    rows: &[&Row],
+    found: &mut Vec<Violation>,
+) {
+    let requests: BTreeMap<(&str, u64), Micros> = facts
+        .requests_of(id)
+        .iter()
+        .rev()
+        .map(|request| ((request.key.as_str(), request.fence), request.began))
+        .collect();
+    let begun = |row: &Row| {
+        let claimed = row.started_at?;
+        let began = requests.get(&(row.key.as_str(), row.fence));
+        Some(began.map_or(claimed + CLAIM_TAKES_MAX, |&began| began))
+    };
     let spans: Vec<(Micros, Micros, &Row)> = rows
         .iter()
-        .filter_map(|&row| Some((row.started_at?, row.finished_at.unwrap_or(Micros::MAX), row)))
+        .filter_map(|&row| Some((begun(row)?, row.finished_at.unwrap_or(Micros::MAX), row)))
+        .filter(|(from, to, _)| from < to)
         .collect();
     if let Some((at, crowd)) = crowds(&spans, |at| max_instances(job, at)) {
         let what = format!(

@@ -119,11 +119,12 @@ fn lives(job: &JobHistory) -> Vec<Life> {
             life.end = Some(step.window);
             life.may_go_on = step.verb == Verb::SetTrigger && step.after.is_some();
         }
-        if renewed {
+        let hidden = step.may_hide_a_schedule();
+        if renewed || hidden {
             lives.push(Life {
                 begin: step.window,
-                end: None,
-                may_go_on: false,
+                end: hidden.then_some(step.window),
+                may_go_on: hidden,
             });
         }
         before = step.after.as_ref();

@@ -31,7 +31,13 @@ pub(super) fn check(
     for epoch in &epochs {
         none_missing(facts, id, epoch, &decided, found);
     }
-    no_phantoms(id, &epochs, &scheduled, found);
+    let hidden: Vec<Window> = job
+        .steps
+        .iter()
+        .filter(|step| step.may_hide_a_schedule())
+        .map(|step| step.window)
+        .collect();
+    no_phantoms(id, &epochs, &hidden, &scheduled, found);
     counts_hold(id, &epochs, &scheduled, found);
 }
 
@@ -143,6 +149,7 @@ fn epochs<'a>(
                     .map(|pause| pause.from);
                 epoch.end = match (after, step.verb) {
                     (Some(_), _) | (None, Verb::Remove) => End::Cut(step.window),
+                    (None, _) if step.may_hide_a_schedule() => End::Cut(step.window),
                     (None, _) => End::Exhausted(step.window),
                 };
                 if let End::Exhausted(window) = epoch.end {
@@ -349,10 +356,17 @@ fn decided_once(id: &str, epochs: &[Epoch<'_>], rows: &[&Row], found: &mut Vec<V
     }
 }
 
-fn no_phantoms(id: &str, epochs: &[Epoch<'_>], rows: &[&Row], found: &mut Vec<Violation>) {
+fn no_phantoms(
+    id: &str,
+    epochs: &[Epoch<'_>],
+    hidden: &[Window],
+    rows: &[&Row],
+    found: &mut Vec<Violation>,
+) {
     for row in rows {
         for at in [row.scheduled_at, row.until()] {
-            if !epochs.iter().any(|epoch| epoch.may_hold(at)) {
+            let may_be_hidden = hidden.iter().any(|span| span.from <= at && at <= span.to);
+            if !may_be_hidden && !epochs.iter().any(|epoch| epoch.may_hold(at)) {
                 let what = format!("nothing was due at {}", shown(at));
                 found.push(violation(Kind::Phantom, id, what, &[row]));
                 break;

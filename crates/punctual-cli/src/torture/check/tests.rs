@@ -407,7 +407,12 @@ fn attempts_are_a_chain() {
             history.rows[last].fence = 4;
             history.requests.last_mut().unwrap().fence = 4;
         }),
-        &[Kind::Fence, Kind::StartedTwice, Kind::WrongResult],
+        &[
+            Kind::Fence,
+            Kind::StartedTwice,
+            Kind::WrongResult,
+            Kind::MaxInstances,
+        ],
     );
     // More than the job asks for, and fewer.
     expect(
@@ -768,6 +773,43 @@ fn a_changed_schedule_starts_from_the_change() {
 }
 
 #[test]
+fn what_nobody_saw_may_have_been() {
+    // A date was given, and its answer lost; when somebody looked, it had run and the job was gone.
+    let gone = |verb| {
+        move |history: &mut History| {
+            let mut lost = step(verb, at(4) + SECOND / 2, None);
+            lost.certain = false;
+            lost.window.to = at(6) + SECOND / 2;
+            history.step(lost);
+            history.job().steps.last_mut().unwrap().after = None;
+            history.forget(7..=9);
+            history.forget(5..=5);
+        }
+    };
+    expect(gone(Verb::SetTrigger), &[]);
+    expect(
+        gone(Verb::Replace {
+            same_trigger: false,
+        }),
+        &[],
+    );
+    expect(gone(Verb::Rename), &[Kind::Missing, Kind::JobChanged]);
+    let added = |history: &mut History| {
+        history.step(step(Verb::Remove, at(3) + SECOND / 2, None));
+        gone(Verb::Add)(history);
+        history.forget(4..=4);
+        for (row, request) in history.rows.iter_mut().zip(&mut history.requests) {
+            if row.scheduled_at > at(4) {
+                row.life = "b".to_owned();
+                row.key = key("b", RunKind::Scheduled, row.scheduled_at);
+                request.key.clone_from(&row.key);
+            }
+        }
+    };
+    expect(added, &[]);
+}
+
+#[test]
 fn a_next_run_passes_over_what_lies_before_it() {
     let extra = at(6) + SECOND / 2;
     let set = |history: &mut History| {
@@ -806,6 +848,14 @@ fn no_more_instances_than_allowed() {
             for step in &mut history.job().steps {
                 step.after.as_mut().unwrap().max_instances = 2;
             }
+        },
+        &[],
+    );
+    // A claim that began before the run that it followed was over: its request came afterwards.
+    expect(
+        |history| {
+            history.row(5).started_at = Some(at(5));
+            history.row(4).finished_at = Some(at(5) + 5 * MS);
         },
         &[],
     );
