@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use punctual_core::clock::{Clock, SystemClock};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::cell::Answer;
@@ -27,6 +27,8 @@ struct Home<D: Dialect> {
     dialect: D,
     idle: Mutex<Vec<Idle<D>>>,
     permits: Arc<Semaphore>,
+    /// Rollbacks that are underway; each ends with its sender.
+    rollbacks: Mutex<Vec<watch::Receiver<()>>>,
     timeout: Duration,
     runtime: Handle,
 }
@@ -58,6 +60,25 @@ impl<D: Dialect> Home<D> {
         })
     }
 
+    fn with_rollbacks<T>(&self, f: impl FnOnce(&mut Vec<watch::Receiver<()>>) -> T) -> T {
+        f(&mut self
+            .rollbacks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits for the rollbacks that are underway now. Each has its own bound.
+    async fn settle(&self) {
+        let underway = self.with_rollbacks(|rollbacks| {
+            rollbacks.retain(|rollback| rollback.has_changed().is_ok());
+            rollbacks.clone()
+        });
+        for mut rollback in underway {
+            // An error is the end of it.
+            let _ = rollback.changed().await;
+        }
+    }
+
     fn give_back(&self, connection: D::Connection) {
         if self.permits.is_closed() {
             return;
@@ -73,6 +94,7 @@ impl<D: Dialect> Links<D> {
             dialect,
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(connections as usize)),
+            rollbacks: Mutex::default(),
             timeout,
             runtime: Handle::current(),
         }))
@@ -89,6 +111,8 @@ impl<D: Dialect> Links<D> {
 
     async fn link_that(&self, may_be_idle: bool) -> Result<Link<D>, Trouble> {
         let home = &self.0;
+        // What an earlier call held, and was not to keep, a later one is not to find locked.
+        home.settle().await;
         let late = |what: &str| {
             let address = home.dialect.address();
             Trouble::Unavailable(format!("{address}: {what} within {:?}", home.timeout))
@@ -214,6 +238,8 @@ impl<D: Dialect> Drop for Link<D> {
             home.give_back(connection);
             return;
         }
+        let (underway, rollback) = watch::channel(());
+        home.with_rollbacks(|rollbacks| rollbacks.push(rollback));
         let runtime = home.runtime.clone();
         runtime.spawn(async move {
             let mut connection = connection;
@@ -222,6 +248,7 @@ impl<D: Dialect> Drop for Link<D> {
                 home.give_back(connection);
             }
             drop(permit);
+            drop(underway);
         });
     }
 }
