@@ -238,6 +238,10 @@ fn read_environment(variables: impl Iterator<Item = (String, String)>) -> (Layer
         let Some(key) = name.strip_prefix("PUNCTUAL_") else {
             continue;
         };
+        // Where our own tests find their servers.
+        if key.starts_with("TEST_") || key.starts_with("SERVICES_") {
+            continue;
+        }
         let key = key.to_ascii_lowercase();
         if TABLE.iter().any(|(known, _)| *known == key) {
             layer.push((key, text));

@@ -62,6 +62,11 @@ pub enum MigrateError {
         /// Their nodes.
         nodes: Vec<String>,
     },
+    /// The source has neither jobs nor a ledger; perhaps they are elsewhere, or under another prefix.
+    #[error(
+        "the source has neither jobs nor a ledger; is it the right address, and the right prefix?"
+    )]
+    EmptySource,
     /// The source is paused, and runs that began before go on. Ask again a little later.
     #[error("{runs} runs still go on in the source")]
     StillRunning {
@@ -115,6 +120,7 @@ pub async fn migrate(
     options: &MigrateOptions,
     mut progress: impl FnMut(&Migrated),
 ) -> Result<Migrated, MigrateError> {
+    refuse_empty(from).await?;
     let (pause, was_paused) = pause_source(from, options).await?;
     let id = source_id(from).await?;
     let mut mark = begin(to, &id, &pause, was_paused).await?;
@@ -147,6 +153,24 @@ pub async fn migrate(
         .map_err(target)?;
     progress(&done);
     Ok(done)
+}
+
+/// Opening makes tables where there are none, so a wrong prefix looks like an empty store.
+async fn refuse_empty(from: &dyn JobStore) -> Result<(), MigrateError> {
+    let jobs = JobQuery {
+        limit: 1,
+        ..JobQuery::default()
+    };
+    let rows = RunQuery {
+        limit: 1,
+        ..RunQuery::default()
+    };
+    let is_empty = from.list(&jobs).await.map_err(source)?.items.is_empty()
+        && from.runs(&rows).await.map_err(source)?.items.is_empty();
+    if is_empty {
+        return Err(MigrateError::EmptySource);
+    }
+    Ok(())
 }
 
 /// Lets no run start in the source any more. Returns the record that says so, and whether it had been there before.

@@ -189,6 +189,10 @@ fn a_live_source_is_refused_unless_it_may_be_paused() {
         let refused = migrate(&old, &new, &options, |_| ()).await.unwrap_err();
         assert!(refused.to_string().contains("n1"), "{refused}");
         assert!(!is_paused(&old).await, "a refusal changes nothing");
+        let nothing = world.store("empty.db");
+        let empty = migrate(&nothing, &new, &options, |_| ()).await;
+        assert!(matches!(empty, Err(MigrateError::EmptySource)), "{empty:?}");
+        assert!(!is_paused(&nothing).await);
         options.pause_live_source = true;
         migrate(&old, &new, &options, |_| ()).await.unwrap();
     });
