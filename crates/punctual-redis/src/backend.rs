@@ -1,7 +1,7 @@
 //! The store as a backend.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +19,7 @@ use redis::{Cmd, Value as Answer};
 use serde_json::Value;
 
 use crate::connection::{Connections, Repeat};
+use crate::documents::Documents;
 use crate::error::senseless;
 use crate::notify::Listener;
 use crate::script::Script;
@@ -31,6 +32,7 @@ pub(crate) struct Redis {
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) channel: String,
     pub(crate) listener: Listener,
+    pub(crate) documents: Mutex<Documents>,
 }
 
 /// What one unit of work has seen. Nothing is locked.

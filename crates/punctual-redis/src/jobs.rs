@@ -1,6 +1,7 @@
 //! Jobs: what is due, what lies under an id, lists.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use punctual_backend::{Awaited, BackendResult, Body, Due, Listed, Snapshot, Version, listed_at};
@@ -10,15 +11,19 @@ use punctual_core::store::{JobOrder, StoreError};
 use redis::{Cmd, Value};
 
 use crate::backend::{Redis, Unit};
+use crate::connection::Repeat;
+use crate::documents::Documents;
 use crate::error::senseless;
 use crate::keys::class;
 use crate::rows;
 use crate::script;
-use crate::state::{self, Head, LAST, Stored};
+use crate::state::{self, Found, Head, LAST, Stored};
 use crate::value;
 
 /// The most ids that one request reads.
 const READ_BATCH: usize = 500;
+/// The fewest due jobs of a class that are read at a time.
+const CHUNK_MIN: usize = 16;
 /// How many entries are read at a time where most of them are to be stepped over.
 const SKIP_CHUNK: usize = 5000;
 
@@ -34,8 +39,9 @@ impl Redis {
         let names: Vec<String> = names.collect();
         let mut found: Vec<(i64, JobId, usize)> = Vec::new();
         let mut known = HashSet::new();
-        // Jobs to step over come first, and so do those before the place where the last answer ended.
-        let mut chunk = due.limit + due.except.len();
+        // Most often each class has its share of what is due. Jobs to step over come first.
+        let share = (2 * due.limit).div_ceil(names.len().max(1));
+        let mut chunk = share.max(CHUNK_MIN).min(due.limit) + due.except.len();
         let mut unread: Vec<(usize, usize)> = (0..names.len()).map(|class| (class, 0)).collect();
         while !unread.is_empty() {
             let mut pipeline = redis::pipe();
@@ -58,7 +64,10 @@ impl Redis {
             let mut unfinished = Vec::new();
             for ((class, offset), answer) in unread.into_iter().zip(answers) {
                 let entries = read_entries(answer)?;
-                let (count, before) = (entries.len(), found.len());
+                if entries.len() == chunk {
+                    let last = entries.last().cloned();
+                    unfinished.extend(last.map(|last| (class, offset + chunk, last)));
+                }
                 for (time, id) in entries {
                     let is_after = due.after.is_none_or(|(wake_at, after)| {
                         (time, &id) > (wake_at.as_microsecond(), after)
@@ -67,15 +76,18 @@ impl Redis {
                         found.push((time, id, class));
                     }
                 }
-                if count == chunk && found.len() - before < due.limit {
-                    unfinished.push((class, offset + count));
-                }
             }
-            unread = unfinished;
-            chunk = SKIP_CHUNK;
+            found.sort_unstable();
+            found.truncate(due.limit);
+            // A class that was read beyond the last of these has nothing to add.
+            let last = found.last().filter(|_| found.len() == due.limit);
+            unfinished.retain(|(_, _, (time, id))| {
+                last.is_none_or(|last| (*time, id) < (last.0, &last.1))
+            });
+            let rest = unfinished.into_iter();
+            unread = rest.map(|(class, offset, _)| (class, offset)).collect();
+            chunk = SKIP_CHUNK.max(chunk);
         }
-        found.sort_unstable();
-        found.truncate(due.limit);
         let ids: Vec<JobId> = found.iter().map(|(_, id, _)| id.clone()).collect();
         let times: Vec<i64> = found.iter().map(|(time, ..)| *time).collect();
         let mut snapshots = self.read_jobs(unit, &ids, &times).await?;
@@ -103,8 +115,9 @@ impl Redis {
         Ok(snapshots)
     }
 
-    /// What lies under these ids. The live runs are read after the states: whatever changes them changes the version, so what
-    /// is written after all belongs together. `times`: where they stand among those that are due, if they were found there.
+    /// What lies under these ids. Definitions and live runs are read after the states: whatever changes them changes the
+    /// version, so what is written after all belongs together. `times`: where they stand among those that are due, if they
+    /// were found there.
     pub(crate) async fn read_jobs(
         &self,
         unit: &mut Unit,
@@ -114,30 +127,19 @@ impl Redis {
         let mut found = Vec::with_capacity(ids.len());
         let mut runs = Vec::new();
         for ids in ids.chunks(READ_BATCH) {
-            let mut pipeline = redis::pipe();
-            pipeline.atomic();
-            for key in ["state", "definitions"] {
-                pipeline.cmd("HMGET").arg(self.key(key));
-                for id in ids {
-                    pipeline.arg(id.as_str());
-                }
-            }
-            let [states, definitions] = value::all(self.connections.read(&pipeline).await?)?;
-            let parts = value::array(states)?.into_iter();
-            for (id, (state, definition)) in ids.iter().zip(parts.zip(value::array(definitions)?)) {
+            let states = self.texts_of("state", ids).await?;
+            for (id, state) in ids.iter().zip(states) {
                 let time = times.get(found.len()).copied();
-                let stored = match value::bytes(state)? {
-                    Some(stored) => {
-                        let read = state::read(&stored, value::text(definition)?, time);
-                        runs.extend(read.live.iter().copied());
-                        unit.seen.insert(id.clone(), stored);
-                        Some(read)
-                    }
-                    None => None,
-                };
+                let stored = value::bytes(state)?.map(|stored| {
+                    let read = state::read(&stored, time);
+                    runs.extend(read.live.iter().copied());
+                    unit.seen.insert(id.clone(), stored);
+                    read
+                });
                 found.push((id, stored));
             }
         }
+        let mut documents = self.documents_of(&found).await?;
         let mut live = self.live_rows(&runs).await?;
         let snapshots = found.into_iter().map(|(id, stored)| {
             let Some(Stored {
@@ -155,11 +157,66 @@ impl Redis {
             Snapshot {
                 id: id.clone(),
                 version: Some(version),
-                body,
+                body: body.with(documents.remove(id)),
                 live: runs.collect(),
             }
         });
         Ok(snapshots.collect())
+    }
+
+    async fn texts_of(&self, key: &str, ids: &[JobId]) -> BackendResult<Vec<Value>> {
+        let mut command = redis::cmd("HMGET");
+        command.arg(self.key(key));
+        for id in ids {
+            command.arg(id.as_str());
+        }
+        value::array(self.connections.command(&command, Repeat::Once).await?)
+    }
+
+    /// The definitions of these jobs: from memory, or from the server.
+    async fn documents_of<'a>(
+        &self,
+        found: &[(&'a JobId, Option<Stored>)],
+    ) -> BackendResult<HashMap<&'a JobId, Arc<str>>> {
+        let mut documents = HashMap::new();
+        let mut unknown = Vec::new();
+        {
+            let known = self.known_documents();
+            for (id, stored) in found {
+                let Some(Stored {
+                    body: Found::Job(state),
+                    ..
+                }) = stored
+                else {
+                    continue;
+                };
+                match known.get(id, state) {
+                    Some(document) => {
+                        documents.insert(*id, document);
+                    }
+                    None => unknown.push((*id, state)),
+                }
+            }
+        }
+        for unknown in unknown.chunks(READ_BATCH) {
+            let ids: Vec<JobId> = unknown.iter().map(|(id, _)| (*id).clone()).collect();
+            let texts = self.texts_of("definitions", &ids).await?;
+            let mut known = self.known_documents();
+            for (&(id, state), text) in unknown.iter().zip(texts) {
+                if let Some(text) = value::text(text)? {
+                    let document: Arc<str> = text.into();
+                    known.put(id, state, &document);
+                    documents.insert(id, document);
+                }
+            }
+        }
+        Ok(documents)
+    }
+
+    fn known_documents(&self) -> MutexGuard<'_, Documents> {
+        self.documents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn live_rows(&self, ids: &[RunId]) -> BackendResult<HashMap<RunId, Run>> {
@@ -168,19 +225,24 @@ impl Redis {
     }
 
     pub(crate) async fn read_job(&self, id: &JobId) -> BackendResult<Option<Listed>> {
-        let mut unit = Unit::at(Timestamp::MIN);
-        let ids = std::slice::from_ref(id);
-        let found = self.read_jobs(&mut unit, ids, &[]).await?.pop();
-        Ok(found
-            .filter(|snapshot| !matches!(snapshot.body, Body::Nothing { .. }))
-            .map(|snapshot| Listed {
-                id: snapshot.id,
-                at: match &snapshot.body {
-                    Body::Job { state, .. } => listed_at(state),
-                    Body::Nothing { .. } | Body::Damaged(_) => i64::MAX,
-                },
-                body: snapshot.body,
-            }))
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        for key in ["state", "definitions"] {
+            pipeline.cmd("HGET").arg(self.key(key)).arg(id.as_str());
+        }
+        let [state, definition] = value::all(self.connections.read(&pipeline).await?)?;
+        let Some(stored) = value::bytes(state)? else {
+            return Ok(None);
+        };
+        let definition = value::text(definition)?.map(Arc::from);
+        let body = state::read(&stored, None).body.with(definition);
+        let at = match &body {
+            Body::Nothing { .. } => return Ok(None),
+            Body::Job { state, .. } => listed_at(state),
+            Body::Damaged(_) => i64::MAX,
+        };
+        let id = id.clone();
+        Ok(Some(Listed { id, at, body }))
     }
 
     pub(crate) async fn read_next_wake(
@@ -290,7 +352,8 @@ fn read_listed(
     let (Some(stored), Ok(id)) = (value::bytes(state)?, JobId::new(id)) else {
         return Ok(None);
     };
-    let body = state::read(&stored, value::text(definition)?, None).body;
+    let definition = value::text(definition)?.map(Arc::from);
+    let body = state::read(&stored, None).body.with(definition);
     if matches!(body, Body::Nothing { .. }) {
         return Ok(None);
     }

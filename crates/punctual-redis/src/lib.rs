@@ -22,6 +22,7 @@ mod address;
 mod backend;
 mod commit;
 mod connection;
+mod documents;
 mod error;
 mod jobs;
 mod keys;

@@ -1,7 +1,7 @@
 //! Opening: what the server is asked before anything is entrusted to it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -13,6 +13,7 @@ use redis::Value;
 use crate::address::Address;
 use crate::backend::Redis;
 use crate::connection::{Connections, Repeat};
+use crate::documents::Documents;
 use crate::error::store_error;
 use crate::keys;
 use crate::notify::Listener;
@@ -61,6 +62,7 @@ async fn open(address: Address, options: StoreOptions, changed: Changed) -> Back
         clock: options.clock,
         channel,
         listener,
+        documents: Mutex::new(Documents::new(options.definitions_cached)),
     })
 }
 

@@ -2,6 +2,8 @@
 //!
 //! `<version> <wake_at or -> <place or -> <flag> <live runs>\n<executor>\n<task>\n<16 bytes for each live run><JSON>`
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use punctual_backend::{Body, Damaged, Version, codec};
 use punctual_core::id::{Fence, RunId};
@@ -113,37 +115,53 @@ pub(crate) fn write_trace(fence: Fence) -> String {
 /// What a stored state says, without the live runs.
 pub(crate) struct Stored {
     pub(crate) version: Version,
-    pub(crate) body: Body,
+    pub(crate) body: Found,
     pub(crate) live: Vec<RunId>,
 }
 
-/// Reads what is stored under an id. `definition` is its definition, as far as there is one; `due` where it stands among
-/// those that are due, if it was found there.
-pub(crate) fn read(stored: &[u8], definition: Option<String>, due: Option<i64>) -> Stored {
+/// What lies there.
+pub(crate) enum Found {
+    /// A job, whose definition is kept apart.
+    Job(JobState),
+    /// Anything else.
+    Other(Body),
+}
+
+impl Found {
+    /// With the definition, if there is one.
+    pub(crate) fn with(self, definition: Option<Arc<str>>) -> Body {
+        match (self, definition) {
+            (Self::Job(state), Some(document)) => Body::Job { state, document },
+            (Self::Job(state), None) => damaged(
+                "its definition is missing".to_owned(),
+                codec::write_state(&state).as_bytes(),
+                state.wake_at.map(Timestamp::as_microsecond),
+            ),
+            (Self::Other(body), _) => body,
+        }
+    }
+}
+
+/// Reads what is stored under an id. `due`: where it stands among those that are due, if it was found there.
+pub(crate) fn read(stored: &[u8], due: Option<i64>) -> Stored {
     let Some((head, json)) = Head::read(stored) else {
         return Stored {
             version: version(stored),
-            body: damaged(
+            body: Found::Other(damaged(
                 "the head of its state cannot be read".to_owned(),
                 stored,
                 due,
-            ),
+            )),
             live: Vec::new(),
         };
     };
+    let other = |error| Found::Other(damaged(error, json, head.wake_at));
     let body = match (head.flag, std::str::from_utf8(json)) {
-        ('t', _) => Body::Nothing {
+        ('t', _) => Found::Other(Body::Nothing {
             fence: Fence(number_in(json, "fence")),
-        },
-        (_, Ok(text)) => match (codec::read_state(text), definition) {
-            (Ok(state), Some(document)) => Body::Job {
-                state,
-                document: document.into(),
-            },
-            (Ok(_), None) => damaged("its definition is missing".to_owned(), json, head.wake_at),
-            (Err(error), _) => damaged(error, json, head.wake_at),
-        },
-        (_, Err(error)) => damaged(format!("state: {error}"), json, head.wake_at),
+        }),
+        (_, Ok(text)) => codec::read_state(text).map_or_else(other, Found::Job),
+        (_, Err(error)) => other(format!("state: {error}")),
     };
     Stored {
         version: Version(head.version),
