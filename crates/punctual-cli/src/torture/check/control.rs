@@ -139,7 +139,7 @@ fn instances(
     let begun = |row: &Row| {
         let claimed = row.started_at?;
         let began = requests.get(&(row.key.as_str(), row.fence));
-        Some(began.map_or(claimed + CLAIM_TAKES_MAX, |&began| began))
+        Some(began.map_or(claimed + CLAIM_TAKES_MAX, |&began| began.max(claimed)))
     };
     let spans: Vec<(Micros, Micros, &Row)> = rows
         .iter()
@@ -171,10 +171,13 @@ fn skips(facts: &Facts<'_>, id: &str, job: &JobHistory, rows: &[&Row], found: &m
                     .steps
                     .get(index + 1)
                     .map_or(Micros::MAX, |next| next.window.to);
-                let paused = step
-                    .after
-                    .as_ref()
-                    .is_some_and(|after| after.paused.is_some());
+                // One whose answer was lost may be over when somebody looks.
+                let hidden = step.verb == Verb::Pause && !step.certain;
+                let paused = hidden
+                    || step
+                        .after
+                        .as_ref()
+                        .is_some_and(|after| after.paused.is_some());
                 paused
                     && step.window.from <= decided
                     && row.scheduled_at - facts.history.lag <= until

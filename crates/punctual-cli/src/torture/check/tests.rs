@@ -407,12 +407,7 @@ fn attempts_are_a_chain() {
             history.rows[last].fence = 4;
             history.requests.last_mut().unwrap().fence = 4;
         }),
-        &[
-            Kind::Fence,
-            Kind::StartedTwice,
-            Kind::WrongResult,
-            Kind::MaxInstances,
-        ],
+        &[Kind::Fence, Kind::StartedTwice, Kind::WrongResult],
     );
     // More than the job asks for, and fewer.
     expect(
