@@ -46,6 +46,10 @@ impl Prefix {
 
 impl Drop for Prefix {
     fn drop(&mut self) {
+        // What a failed test leaves is there to be looked at.
+        if std::thread::panicking() {
+            return;
+        }
         let mut connection = self.connection();
         let pattern = self.key("*");
         let keys: Vec<Vec<u8>> = client::cmd("KEYS")
