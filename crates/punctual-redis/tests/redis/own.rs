@@ -9,10 +9,10 @@ use async_io::block_on;
 use jiff::Timestamp;
 use punctual_conformance::{Place as _, START, job};
 use punctual_core::clock::{Clock, SimClock, SystemClock};
-use punctual_core::id::{ExecutorName, JobId, NodeId, TaskName};
+use punctual_core::id::{ExecutorName, JobId, NodeId, RunId, TaskName};
 use punctual_core::job::StoredJob;
 use punctual_core::plan::Finish;
-use punctual_core::run::{Ending, Run, RunState};
+use punctual_core::run::{Ending, NewRun, Reason, Run, RunKind, RunState};
 use punctual_core::store::{
     ClaimFilter, ClaimRequest, Claimed, JobQuery, JobStore, Renewed, RunQuery, StoreError,
     StoreResult,
@@ -419,6 +419,46 @@ fn a_misplaced_entry_is_mended() {
         .query(&mut connection)
         .unwrap();
     assert_eq!(due, [("a".to_owned(), (START + 10) as f64 * 1e6)]);
+}
+
+/// A decision that the ledger has already is not written again, nor does it keep others from being written.
+#[test]
+fn what_was_decided_is_not_decided_again() {
+    let Some(prefix) = prefix() else { return };
+    let clock = clock();
+    let store = open(&prefix, &clock);
+    add(&*store, &clock, &["a", "b", "c"]);
+    let stored = block_on(store.get(&id("b"))).unwrap();
+    let Some(StoredJob::Job(job)) = stored else {
+        panic!("{stored:?}");
+    };
+    clock.advance(Duration::from_secs(10));
+    let now = clock.now();
+    let new = NewRun {
+        id: RunId(7),
+        job_id: id("b"),
+        job_key: job.state.key,
+        kind: RunKind::Scheduled,
+        scheduled_at: now,
+        due_at: now,
+        instance: 1,
+    };
+    let row = Run::skipped(new, Reason::Misfired, now);
+    assert_eq!(block_on(store.import_rows(vec![row])).unwrap(), 1);
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        let runs = started(&block_on(store.claim(request(1))).unwrap());
+        names.extend(runs.iter().map(|run| run.job_id.to_string()));
+        block_on(store.finish(finishes(&runs))).unwrap();
+    }
+    assert_eq!(names, ["a", "c"]);
+    let query = RunQuery {
+        job_id: Some(id("b")),
+        ..RunQuery::default()
+    };
+    let rows = block_on(store.runs(&query)).unwrap().items;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0].state(), RunState::Skipped);
 }
 
 /// Renewing a lease that had ended disturbs whoever is about to take the run over; renewing another does not.
