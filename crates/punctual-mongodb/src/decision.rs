@@ -123,6 +123,11 @@ impl Decision {
         Fence(self.micros("fence").unwrap_or(0) as u64)
     }
 
+    /// What it was made from.
+    pub(crate) fn before(&self) -> Option<Version> {
+        self.micros("before").map(|before| Version(before as u64))
+    }
+
     fn texts(&self, field: &str) -> Vec<&str> {
         let texts = self.document.get_array(field).ok();
         texts
@@ -224,6 +229,7 @@ impl Decision {
         };
         next.document.insert("_id", next.id());
         next.document.insert("v", version.0 as i64);
+        next.document.insert("before", self.version.0 as i64);
         next
     }
 
@@ -309,12 +315,15 @@ impl Decision {
 
     fn fresh(write: &Write) -> Self {
         let version = following(write.expected);
-        let document = doc! {
+        let mut document = doc! {
             "_id": id_of(&write.id, version),
             "job": write.id.as_str(),
             "v": version.0 as i64,
             "head": true,
         };
+        if let Some(before) = write.expected {
+            document.insert("before", before.0 as i64);
+        }
         Self {
             job: write.id.clone(),
             version,

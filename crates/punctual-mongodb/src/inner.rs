@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use mongodb::bson::{Document, doc};
 use mongodb::{Client, Collection, Database};
@@ -21,6 +22,8 @@ use crate::log::{Log, insert_all, is_first, is_late};
 
 /// From this many ids on it pays to ask first which of them were never used.
 const MANY: usize = 64;
+/// How old what was read may be when it is decided upon. A write that takes longer is refused without a try.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How many live runs are remembered with their jobs.
 const HINTS_MAX: usize = 200_000;
 
@@ -188,17 +191,25 @@ impl Inner {
         superseded: &mut Vec<(JobId, Version)>,
     ) -> BackendResult<Vec<bool>> {
         let taken = SystemClock.monotonic().saturating_sub(unit.begun);
-        if is_late(taken, self.kept) {
+        if taken > PATIENCE {
             let message = format!("it is {taken:?} since the jobs were read");
             return Err(BackendError::Again(message));
         }
         self.note_used(decisions).await?;
-        let mut held = self.log.insert(decisions).await?;
+        let inserted = self.log.insert(decisions).await?;
         let taken = SystemClock.monotonic().saturating_sub(unit.begun);
         let late = is_late(taken, self.kept);
-        for ((held, decision), expected) in held.iter_mut().zip(decisions).zip(expected) {
-            let inserted = *held;
-            *held = inserted && self.holds(unit, decision, *expected, late).await?;
+        let held = inserted.iter().zip(decisions).zip(expected).map(
+            async |((inserted, decision), expected)| {
+                Ok::<_, BackendError>(
+                    *inserted && self.holds(unit, decision, *expected, late).await?,
+                )
+            },
+        );
+        let held = try_join_all(held).await?;
+        for (((held, inserted), decision), expected) in
+            held.iter().zip(inserted).zip(decisions).zip(expected)
+        {
             if let Some(before) = expected.filter(|_| *held || !inserted) {
                 superseded.push((decision.job.clone(), before));
             }
@@ -262,7 +273,10 @@ impl Inner {
             .heads
             .get(&decision.job)
             .is_some_and(Decision::is_nothing);
-        if !(late || was_nothing) || self.log.is_there(&decision.job, before).await? {
+        if !(late || was_nothing)
+            || self.log.is_there(&decision.job, before).await?
+            || self.log.was_followed(decision).await?
+        {
             return Ok(true);
         }
         tracing::warn!(job = %decision.job, position = position(decision.version), "a write came too late and is void");

@@ -75,15 +75,18 @@ impl Inner {
             return Ok(());
         }
         let mut rows = Vec::new();
+        let mut places = Vec::new();
         for decision in decisions {
-            for text in decision.ended() {
-                match row(text) {
-                    Ok(row) => rows.push(row),
-                    // A newer program's; it writes it.
-                    Err(error) => {
-                        tracing::warn!(job = %decision.job, %error, "a row that ended cannot be read");
-                        return Ok(());
-                    }
+            let ended: Result<Vec<Document>, String> =
+                decision.ended().into_iter().map(row).collect();
+            match ended {
+                Ok(ended) => {
+                    rows.extend(ended);
+                    places.push(self.log.place(decision));
+                }
+                // A newer program's; it writes it.
+                Err(error) => {
+                    tracing::warn!(job = %decision.job, %error, "a row that ended cannot be read");
                 }
             }
         }
@@ -92,24 +95,21 @@ impl Inner {
         insert_all(&self.runs, &documents)
             .await
             .map_err(backend_error)?;
-        let places = decisions
-            .iter()
-            .map(|decision| self.log.place(decision))
-            .collect();
         let done = doc! {"$unset": {"unwritten": "", "ended": ""}};
         self.log.update(places, &done).await
     }
 
+    /// The decisions with rows that are not written out yet.
+    pub(crate) async fn unwritten(&self) -> BackendResult<Vec<Decision>> {
+        self.log
+            .find_all(&doc! {"unwritten": true}, None, None)
+            .await
+    }
+
     /// Writes out what others have decided and not written out.
     pub(crate) async fn roll_forward(&self) -> BackendResult<()> {
-        let left = self
-            .log
-            .find_all(&doc! {"unwritten": true}, None, None)
-            .await?;
-        for decision in &left {
-            self.write_ended(&[decision]).await?;
-        }
-        Ok(())
+        let left = self.unwritten().await?;
+        self.write_ended(&left.iter().collect::<Vec<_>>()).await
     }
 
     /// Rows that are over.

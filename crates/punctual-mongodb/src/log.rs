@@ -17,8 +17,9 @@ use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::ErrorKind;
 use punctual_backend::{BackendError, BackendResult, Version};
 use punctual_core::id::JobId;
+use punctual_core::store::StoreError;
 
-use crate::decision::{Decision, id_of, position, superseding};
+use crate::decision::{Decision, following, id_of, position, superseding};
 use crate::error::{DUPLICATE_KEY, backend_error, is_lost};
 
 /// The most values in one `$in`.
@@ -202,16 +203,41 @@ impl Log {
         Ok(())
     }
 
-    /// Whether a decision is stored still, and not another at its position.
-    pub(crate) async fn is_there(&self, id: &JobId, version: Version) -> BackendResult<bool> {
+    /// The decision at the position of a version.
+    async fn at(&self, id: &JobId, version: Version) -> BackendResult<Option<Decision>> {
         let shard = &self.shards[self.shard(id)];
         let found = shard
             .find_one(doc! {"_id": id_of(id, version)})
             .await
             .map_err(backend_error)?;
-        Ok(found
-            .and_then(Decision::read)
-            .is_some_and(|found| found.version == version))
+        Ok(found.and_then(Decision::read))
+    }
+
+    /// Whether a decision is stored still, and not another at its position.
+    pub(crate) async fn is_there(&self, id: &JobId, version: Version) -> BackendResult<bool> {
+        let found = self.at(id, version).await?;
+        Ok(found.is_some_and(|found| found.version == version))
+    }
+
+    /// Whether an inserted decision whose predecessor is gone follows it nonetheless: others may have gone on from it, and
+    /// deleted what was superseded, before its writer heard of its insert.
+    pub(crate) async fn was_followed(&self, decision: &Decision) -> BackendResult<bool> {
+        let heads = self.heads([&decision.job]).await?;
+        if heads.get(&decision.job).map(|head| head.version) == Some(decision.version) {
+            return Ok(true);
+        }
+        let next = self
+            .at(&decision.job, following(Some(decision.version)))
+            .await?;
+        if next.and_then(|next| next.before()) == Some(decision.version) {
+            return Ok(true);
+        }
+        if self.is_there(&decision.job, decision.version).await? {
+            return Ok(false);
+        }
+        // It went as one that is superseded does. Whether it was followed before is not to be told any more.
+        let message = "it took so long to hear of a write that nobody knows what became of it";
+        Err(StoreError::unavailable(message).into())
     }
 
     /// Inserts decisions; returns of each whether it was. That is the commit of what it says.

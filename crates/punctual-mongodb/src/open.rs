@@ -28,7 +28,7 @@ const WIRE_VERSION_MIN: i32 = 8;
 /// How long a superseded decision stays, and how long there.
 const KEPT: Duration = Duration::from_secs(30);
 /// On a server that reads a whole collection for nearly every question, small collections count.
-const KEPT_SHORT: Duration = Duration::from_secs(6);
+const KEPT_SHORT: Duration = Duration::from_secs(10);
 /// Into how many collections decisions are spread there.
 const SHARDS: usize = 16;
 /// How far the clocks may be apart without a warning.

@@ -45,6 +45,7 @@ fn bench() -> Option<Bench> {
     let clock = SimClock::new(Timestamp::from_second(START).unwrap());
     let options = StoreOptions::default()
         .prefix(format!("unit_{}_{number}_", std::process::id()))
+        .timeout(Duration::from_mins(2))
         .clock(Arc::new(clock.clone()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

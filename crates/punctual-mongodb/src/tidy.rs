@@ -181,10 +181,17 @@ impl Inner {
     }
 }
 
-/// Writes out what others have left, and deletes superseded decisions once they have been so for long enough by the clock
-/// of this machine: no clock has to agree with another for that.
+/// What was found at one time, and is dealt with the next time.
+#[derive(Default)]
+struct Noted {
+    superseded: Vec<Place>,
+    unwritten: HashSet<Place>,
+}
+
+/// Writes out what dead writers have left, and deletes superseded decisions, once either has been so for long enough by
+/// the clock of this machine: no clock has to agree with another for that.
 pub(crate) async fn tidy(inner: Arc<Inner>) {
-    let mut noted: Vec<Place> = Vec::new();
+    let mut noted = Noted::default();
     loop {
         tokio::time::sleep(inner.kept).await;
         if let Err(error) = tidy_once(&inner, &mut noted).await {
@@ -193,8 +200,22 @@ pub(crate) async fn tidy(inner: Arc<Inner>) {
     }
 }
 
-async fn tidy_once(inner: &Inner, noted: &mut Vec<Place>) -> BackendResult<()> {
-    inner.log.delete(std::mem::take(noted)).await?;
-    *noted = inner.superseded().await?;
-    inner.roll_forward().await
+async fn tidy_once(inner: &Inner, noted: &mut Noted) -> BackendResult<()> {
+    inner
+        .log
+        .delete(std::mem::take(&mut noted.superseded))
+        .await?;
+    noted.superseded = inner.superseded().await?;
+    let unwritten = inner.unwritten().await?;
+    // What is new is most likely being written by who decided it.
+    let left: Vec<&Decision> = unwritten
+        .iter()
+        .filter(|decision| noted.unwritten.contains(&inner.log.place(decision)))
+        .collect();
+    inner.write_ended(&left).await?;
+    noted.unwritten = unwritten
+        .iter()
+        .map(|decision| inner.log.place(decision))
+        .collect();
+    Ok(())
 }

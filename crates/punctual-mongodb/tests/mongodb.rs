@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ::mongodb as client;
 use client::bson::{Document, doc};
@@ -80,8 +81,10 @@ impl FreshStore for Fresh {
 
 impl Place for Prefix {
     fn open(&self, clock: &SimClock) -> BoxFuture<'_, StoreResult<Arc<dyn JobStore>>> {
+        // The server may be FerretDB, which reads whole collections, on a machine that is busy with other tests.
         let options = StoreOptions::default()
             .prefix(&self.prefix)
+            .timeout(Duration::from_mins(2))
             .clock(Arc::new(clock.clone()));
         Box::pin(async move {
             let store = MongoStore::open(&self.url, options).await?;
