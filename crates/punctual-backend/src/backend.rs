@@ -219,6 +219,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Begins a unit of work; returns the store's time within it.
     fn begin(&self) -> impl Future<Output = BackendResult<(Self::Unit, Timestamp)>> + Send;
 
+    /// The store's time at this moment: later than at the unit's beginning by as long as it waited for what it read.
+    fn time(&self, unit: &mut Self::Unit) -> impl Future<Output = BackendResult<Timestamp>> + Send;
+
     /// The jobs whose `wake_at` has come, earliest first, ties by id. Those that another unit holds are left out where
     /// the store can tell.
     fn due(

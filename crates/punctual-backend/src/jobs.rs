@@ -70,12 +70,13 @@ impl<B: Backend> Shared<B> {
         additions: &[Addition],
         left: Vec<usize>,
     ) -> BackendResult<Vec<(usize, Result<Added, AddRefusal>)>> {
-        let (mut unit, now) = self.backend.begin().await?;
+        let (mut unit, _) = self.backend.begin().await?;
         let ids = left
             .iter()
             .map(|&index| additions[index].definition.id.clone())
             .collect();
         let mut drafts = self.drafts(&mut unit, ids).await?;
+        let now = self.backend.time(&mut unit).await?;
         let is_known = |draft: &Draft| matches!(draft.body, Lying::Job { .. });
         let floor = if drafts.iter().all(is_known) {
             Fence::default()
@@ -175,8 +176,10 @@ impl<B: Backend> Shared<B> {
         expected_revision: Option<u64>,
         change: JobChange,
     ) -> BackendResult<Updated> {
-        let (mut unit, now) = self.backend.begin().await?;
+        let (mut unit, _) = self.backend.begin().await?;
         let mut draft = self.one(&mut unit, id).await?;
+        // Had the unit waited for the job, its own beginning could lie before what was decided meanwhile.
+        let now = self.backend.time(&mut unit).await?;
         let (view, before) = match (&draft.body, draft.view()) {
             (Lying::Nothing { .. }, _) => return Ok(Updated::Missing),
             (Lying::Job { definition, .. }, Some(view)) => (view, Arc::clone(definition)),
@@ -216,8 +219,9 @@ impl<B: Backend> Shared<B> {
 
     pub(crate) async fn remove(&self, id: &JobId) -> StoreResult<Option<StoredJob>> {
         self.settle(|| async {
-            let (mut unit, now) = self.backend.begin().await?;
+            let (mut unit, _) = self.backend.begin().await?;
             let mut draft = self.one(&mut unit, id).await?;
+            let now = self.backend.time(&mut unit).await?;
             let removed = self.withdraw(&mut draft, now)?;
             if removed.is_some() {
                 self.commit_all(unit, now, vec![draft]).await?;
@@ -284,9 +288,10 @@ impl<B: Backend> Shared<B> {
         ids: &[JobId],
         left: Vec<usize>,
     ) -> BackendResult<Vec<(usize, bool)>> {
-        let (mut unit, now) = self.backend.begin().await?;
+        let (mut unit, _) = self.backend.begin().await?;
         let wanted = left.iter().map(|&index| ids[index].clone()).collect();
         let mut drafts = self.drafts(&mut unit, wanted).await?;
+        let now = self.backend.time(&mut unit).await?;
         let mut answers = Vec::with_capacity(left.len());
         for index in left {
             let at = place_of(&drafts, &ids[index])?;
@@ -303,8 +308,9 @@ impl<B: Backend> Shared<B> {
 
     pub(crate) async fn enqueue(&self, id: &JobId) -> StoreResult<Enqueued> {
         self.settle(|| async {
-            let (mut unit, now) = self.backend.begin().await?;
+            let (mut unit, _) = self.backend.begin().await?;
             let mut draft = self.one(&mut unit, id).await?;
+            let now = self.backend.time(&mut unit).await?;
             let Some(view) = draft.view() else {
                 return Ok(match (&draft.body, draft.obstacle()) {
                     (Lying::Nothing { .. }, _) => Enqueued::Missing,

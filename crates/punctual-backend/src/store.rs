@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use futures_util::future::{Either, select};
 use jiff::Timestamp;
 use punctual_core::clock::SystemClock;
 use punctual_core::id::{Fence, JobId, NodeId, RunId, RunIds};
@@ -106,9 +108,13 @@ impl<B: Backend> BackendStore<B> {
         F: Future<Output = StoreResult<T>> + Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
-        let runtime = self.runtime.as_ref().expect("it is there until the drop");
-        let handle = runtime.handle().clone();
+        let handle = self.handle();
         Box::pin(async move { on(&handle, verb(shared)).await })
+    }
+
+    fn handle(&self) -> Handle {
+        let runtime = self.runtime.as_ref().expect("it is there until the drop");
+        runtime.handle().clone()
     }
 }
 
@@ -123,9 +129,11 @@ where
         // Whoever asked may be gone.
         let _ = answer.send(future.await);
     });
-    answered
-        .await
-        .unwrap_or_else(|_| Err(StoreError::failed("a call of the job store panicked")))
+    answered.await.unwrap_or_else(|_| panicked())
+}
+
+fn panicked<T>() -> StoreResult<T> {
+    Err(StoreError::failed("a call of the job store panicked"))
 }
 
 /// A runtime that may be dropped anywhere.
@@ -219,8 +227,21 @@ impl<B: Backend + fmt::Debug> JobStore for BackendStore<B> {
         self.call(|shared| async move { shared.next_due(&filter).await })
     }
 
+    /// Ends with its future: a claim that nobody waits for any more must not take runs.
     fn claim(&self, request: ClaimRequest) -> BoxFuture<'_, StoreResult<Claimed>> {
-        self.call(|shared| async move { shared.claim(&request).await })
+        let shared = Arc::clone(&self.shared);
+        let handle = self.handle();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            handle.spawn(async move {
+                let mut answer = answer;
+                let claim = pin!(shared.claim(&request));
+                if let Either::Left((claimed, _)) = select(claim, answer.cancellation()).await {
+                    let _ = answer.send(claimed);
+                }
+            });
+            answered.await.unwrap_or_else(|_| panicked())
+        })
     }
 
     fn enqueue<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Enqueued>> {

@@ -1,8 +1,8 @@
 //! The suite of all job stores over the simplest backend there can be: a map that compares versions. Once as it is, and
 //! once where every third write finds that somebody else was faster.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,15 +11,17 @@ use punctual_backend::{
     After, Awaited, Backend, BackendResult, BackendStore, Body, Due, Fate, Listed, PruneProgress,
     Snapshot, StoreOptions, Version, Write, listed_at,
 };
-use punctual_conformance::{FreshStore, Place};
+use punctual_conformance::{FreshStore, Place, START, change_trigger, job};
 use punctual_core::clock::{Clock, SimClock, earlier, later};
-use punctual_core::id::{Fence, JobId, NodeId, RunId};
+use punctual_core::id::{ExecutorName, Fence, JobId, NodeId, RunId, TaskName};
 use punctual_core::job::JobState;
+use punctual_core::plan::ReadyTrigger;
 use punctual_core::run::{Run, RunState};
 use punctual_core::store::{
-    BoxFuture, Expect, JobOrder, JobQuery, JobStore, LogEntry, PAUSED_KEY, Record, Renewed,
-    Retention, RunQuery, SCHEDULER_NAMESPACE, StoreResult,
+    BoxFuture, ClaimFilter, ClaimRequest, Expect, JobOrder, JobQuery, JobStore, LogEntry,
+    PAUSED_KEY, Record, Renewed, Retention, RunQuery, SCHEDULER_NAMESPACE, StoreResult, Updated,
 };
+use punctual_core::zones::Zones;
 use serde_json::Value;
 
 #[derive(Debug)]
@@ -164,6 +166,8 @@ struct Map {
     /// Every write whose number this divides finds itself too late.
     disturbed: Option<usize>,
     writes: Arc<AtomicUsize>,
+    /// For how many milliseconds each unit waits for what it reads.
+    waits: Arc<AtomicU64>,
 }
 
 impl Map {
@@ -183,7 +187,12 @@ impl Backend for Map {
     const NOTIFIES: bool = false;
 
     async fn begin(&self) -> BackendResult<(Unit, Timestamp)> {
-        Ok((Unit::default(), self.clock.now()))
+        let waited = Duration::from_millis(self.waits.load(Ordering::Relaxed));
+        Ok((Unit::default(), earlier(self.clock.now(), waited)))
+    }
+
+    async fn time(&self, _: &mut Unit) -> BackendResult<Timestamp> {
+        Ok(self.clock.now())
     }
 
     async fn due(&self, unit: &mut Unit, due: Due<'_>) -> BackendResult<Vec<Snapshot>> {
@@ -527,6 +536,7 @@ struct Shared {
     data: Arc<Mutex<Data>>,
     disturbed: Option<usize>,
     writes: Arc<AtomicUsize>,
+    waits: Arc<AtomicU64>,
 }
 
 impl Place for Shared {
@@ -536,6 +546,7 @@ impl Place for Shared {
             clock: clock.clone(),
             disturbed: self.disturbed,
             writes: Arc::clone(&self.writes),
+            waits: Arc::clone(&self.waits),
         };
         let options = StoreOptions::default().clock(Arc::new(clock.clone()));
         Box::pin(async move {
@@ -556,11 +567,16 @@ impl Place for Shared {
 }
 
 fn place(disturbed: Option<usize>) -> Box<dyn Place> {
-    Box::new(Shared {
+    Box::new(shared(disturbed))
+}
+
+fn shared(disturbed: Option<usize>) -> Shared {
+    Shared {
         data: Arc::default(),
         disturbed,
         writes: Arc::default(),
-    })
+        waits: Arc::default(),
+    }
 }
 
 struct Undisturbed;
@@ -585,4 +601,50 @@ mod undisturbed {
 
 mod disturbed {
     punctual_conformance::job_store_suite!(super::Disturbed);
+}
+
+/// Whoever waited for a job that another node was deciding about must not take that decision for one of the future.
+#[test]
+fn an_edit_that_waited_begins_no_other_life() {
+    async_io::block_on(async {
+        let clock = SimClock::new(Timestamp::from_second(START).unwrap());
+        let shared = shared(None);
+        let store = shared.open(&clock).await.unwrap();
+        let zones = Zones::system();
+        let addition = |replaces: bool, seconds| {
+            let spec = job("a").every(seconds);
+            let spec = if replaces { spec.replacing() } else { spec };
+            spec.addition(clock.now(), &zones)
+        };
+        let added = store.add_many(vec![addition(false, 1)]).await.unwrap();
+        let before = added[0].as_ref().unwrap().job.state.clone();
+        clock.advance(Duration::from_secs(1));
+        let request = ClaimRequest {
+            node: NodeId(1),
+            lease: Duration::from_secs(30),
+            filter: ClaimFilter {
+                tasks: Arc::new(BTreeSet::from([TaskName::new("t").unwrap()])),
+                slots: BTreeMap::from([(ExecutorName::default(), 10)]),
+            },
+            limit: 10,
+        };
+        let claimed = store.claim(request).await.unwrap();
+        assert_eq!(claimed.jobs.len(), 1);
+        shared.waits.store(500, Ordering::Relaxed);
+        let ready = ReadyTrigger {
+            trigger: addition(false, 1).definition.trigger.clone(),
+            declared: None,
+            schedule: addition(false, 1).definition.schedule.0.clone(),
+        };
+        let id = JobId::new("a").unwrap();
+        let changed = store
+            .update(&id, None, change_trigger(ready))
+            .await
+            .unwrap();
+        let Updated::Job(changed) = changed else {
+            panic!("{changed:?}");
+        };
+        assert_eq!(changed.state.key, before.key, "it is the same life");
+        assert!(changed.state.due_at > before.due_at);
+    });
 }

@@ -59,6 +59,10 @@ impl Backend for Mongo {
         Ok((unit, now))
     }
 
+    async fn time(&self, _: &mut Unit) -> BackendResult<Timestamp> {
+        self.inner.now().await
+    }
+
     async fn due(&self, unit: &mut Unit, due: Due<'_>) -> BackendResult<Vec<Snapshot>> {
         self.inner.due(unit, &due).await
     }

@@ -114,6 +114,10 @@ impl Backend for Redis {
         Ok((Unit::at(now), now))
     }
 
+    async fn time(&self, _: &mut Unit) -> BackendResult<Timestamp> {
+        self.time().await
+    }
+
     async fn due(&self, unit: &mut Unit, due: Due<'_>) -> BackendResult<Vec<Snapshot>> {
         unit.is_claim = true;
         self.read_due(unit, due).await

@@ -16,9 +16,14 @@ pub fn claim(view: JobView<'_>, claimer: Claimer, moment: Moment<'_>) -> Plan {
     let definition = view.definition;
     let mut draft = Draft::new(view);
     if let Some(paused) = &view.state.paused {
-        if paused.until.is_none_or(|until| until > now) {
+        let Some(until) = paused.until.filter(|until| *until <= now) else {
             return draft.settle(definition);
-        }
+        };
+        // What came after its end was missed, not paused, however late anybody looks.
+        let moment = Moment {
+            now: until,
+            ..moment
+        };
         end_pause(definition, &mut draft, moment);
     }
     if draft.state.due_at.is_some_and(|due_at| due_at <= now) {

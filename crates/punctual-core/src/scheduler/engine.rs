@@ -44,6 +44,8 @@ pub(super) struct StoreLoop {
     retry: Duration,
     /// A claim did not answer, so this node may own runs it does not know of.
     uncertain: bool,
+    /// When to look for such runs once more: that claim may have come through after the first look.
+    look_again_at: Option<Duration>,
     /// Ends of runs that the store would not take, and when to try again.
     refused: Vec<Report>,
     refused_until: Duration,
@@ -67,6 +69,7 @@ impl StoreLoop {
             attached,
             retry: RETRY_FIRST,
             uncertain,
+            look_again_at: None,
             refused: Vec::new(),
             refused_until: Duration::ZERO,
             busy: false,
@@ -157,8 +160,13 @@ impl StoreLoop {
         if self.shared.state() != SchedulerState::Running {
             return Ok(Some(Next::Sleep(self.shared.settings.sleep_max)));
         }
+        let now = self.shared.clock.monotonic();
         if self.uncertain {
             self.give_back_unknown().await?;
+            self.look_again_at = Some(now + 2 * self.shared.settings.store_deadline);
+        } else if self.look_again_at.is_some_and(|at| at <= now) {
+            self.give_back_unknown().await?;
+            self.look_again_at = None;
         }
         self.claim().await.map(Some)
     }

@@ -134,6 +134,15 @@ impl<D: Dialect> Backend for SqlBackend<D> {
         Ok((unit, now))
     }
 
+    async fn time(&self, unit: &mut Unit<D>) -> BackendResult<Timestamp> {
+        if let Some(clock) = &self.clock {
+            return Ok(clock.now());
+        }
+        let text = format!("SELECT {}", D::NOW);
+        let answer = unit.link.run(Statement::script(text)).await?;
+        Ok(time_of(answer.one())?)
+    }
+
     async fn due(&self, unit: &mut Unit<D>, due: Due<'_>) -> BackendResult<Vec<Snapshot>> {
         Ok(self.due_jobs(unit, due).await?)
     }
