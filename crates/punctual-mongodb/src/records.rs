@@ -123,6 +123,9 @@ impl Inner {
                 "n": before + 1,
                 "nonce": nonce,
             };
+            if let Some(before) = last.as_ref().and_then(|last| last.get("nonce")) {
+                next.insert("before", before.clone());
+            }
             match value {
                 Some(value) => {
                     next.insert("value", value.to_string());
@@ -139,17 +142,7 @@ impl Inner {
             let Some(last) = last else {
                 return Ok(true);
             };
-            // The one before is deleted only by who comes after the next one. So if it is there still, nobody was here.
-            let id = last.get_str("_id").unwrap_or_default();
-            let there = self
-                .records
-                .find_one(doc! {"_id": id})
-                .await
-                .map_err(backend_error)?;
-            let same = |found: &Document| found.get_i64("nonce").ok() == last.get_i64("nonce").ok();
-            if !there.is_some_and(|found| same(&found)) {
-                let own = doc! {"_id": id_of(&[namespace, key], before + 1)};
-                self.records.delete_one(own).await.map_err(backend_error)?;
+            if !self.holds_record(&last, &next).await? {
                 continue;
             }
             self.forget_records(namespace, key, before).await;
@@ -158,6 +151,41 @@ impl Inner {
         Err(BackendError::Again(
             "the record changes all the time".to_owned(),
         ))
+    }
+
+    /// Whether a document that was inserted follows the one that it was made from.
+    ///
+    /// That one is deleted only by who comes after the next. So if it is there still, nobody was here. If not, somebody was:
+    /// either its place was free only because the document there was deleted, and it is void, or it was gone on from.
+    async fn holds_record(&self, last: &Document, own: &Document) -> BackendResult<bool> {
+        let nonce = |document: &Document, field| document.get_i64(field).ok();
+        let at = async |position: i64| {
+            let name = |field| own.get_str(field).unwrap_or_default();
+            let id = id_of(&[name("namespace"), name("key")], position);
+            self.records
+                .find_one(doc! {"_id": id})
+                .await
+                .map_err(backend_error)
+        };
+        let there = at(position(last)).await?;
+        if there.is_some_and(|there| nonce(&there, "nonce") == nonce(last, "nonce")) {
+            return Ok(true);
+        }
+        let next = at(position(own) + 1).await?;
+        if next.is_some_and(|next| nonce(&next, "before") == nonce(own, "nonce")) {
+            return Ok(true);
+        }
+        let there = at(position(own)).await?;
+        if there.is_some_and(|there| nonce(&there, "nonce") == nonce(own, "nonce")) {
+            let id = own.get_str("_id").unwrap_or_default();
+            self.records
+                .delete_one(doc! {"_id": id})
+                .await
+                .map_err(backend_error)?;
+            return Ok(false);
+        }
+        let message = "the record changed so often that nobody knows what became of a write";
+        Err(StoreError::unavailable(message).into())
     }
 
     /// Deletes the superseded position before the one that was superseded just now. The first stays: as long as it is

@@ -47,7 +47,9 @@ impl Prefix {
             .unwrap();
         runtime.block_on(async {
             let client = client::Client::with_uri_str(&self.url).await.unwrap();
-            let db = client.default_database().unwrap();
+            let db = client
+                .default_database()
+                .unwrap_or_else(|| client.database("punctual"));
             let names = db.list_collection_names().await.unwrap();
             let ours = names
                 .iter()
