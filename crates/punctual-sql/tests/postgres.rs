@@ -85,6 +85,21 @@ mod postgres {
         });
     }
 
+    /// A user or database that may only read is refused when the store opens, with the cure; so is a login that is wrong.
+    #[test]
+    fn what_takes_no_writes_is_refused() {
+        let Some(tables) = tables::<Postgres>() else {
+            return;
+        };
+        let url = format!(
+            "{}?options=-c%20default_transaction_read_only%3Don",
+            tables.url
+        );
+        let error = block_on(Postgres::open(url, tables.options(&clock()))).unwrap_err();
+        assert!(!error.is_retryable(), "{error}");
+        assert!(error.to_string().contains("ALTER ROLE"), "{error}");
+    }
+
     /// Connections that the server ends are replaced.
     #[test]
     fn ended_backends_are_replaced() {

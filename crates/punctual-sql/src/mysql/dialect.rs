@@ -375,6 +375,33 @@ mod tests {
 
     use super::*;
 
+    /// Columns of an explanation: `table`, `key`, `Extra`.
+    #[test]
+    fn questions_find_their_indexes() {
+        crate::server::tests::questions_find_their_indexes(
+            "MYSQL",
+            |url, options| Mysql::new(url, options.timeout).unwrap(),
+            |what, plan, table, index| {
+                let texts = |row: &Vec<Cell>| -> Vec<String> {
+                    row.iter()
+                        .map(|cell| cell.text().unwrap_or_default().to_owned())
+                        .collect()
+                };
+                let plan: Vec<Vec<String>> = plan.iter().map(texts).collect();
+                let of_table = |row: &&Vec<String>| row.iter().any(|cell| cell == table);
+                let scans: Vec<_> = plan.iter().filter(of_table).collect();
+                assert!(!scans.is_empty(), "{what}: {plan:#?}");
+                for scan in scans {
+                    assert!(scan.iter().any(|cell| cell == index), "{what}: {plan:#?}");
+                    let extra = scan.last().unwrap();
+                    // What is live is little, and its index goes by job.
+                    let is_sorted = extra.contains("filesort") && what != "running";
+                    assert!(!is_sorted, "{what}: {plan:#?}");
+                }
+            },
+        );
+    }
+
     #[test]
     fn no_value_ends_its_literal() {
         let rows = [

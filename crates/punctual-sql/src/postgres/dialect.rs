@@ -64,11 +64,13 @@ impl Postgres {
             Some(_) => options,
         };
         let millis = timeout.as_millis().clamp(1, 3_600_000);
-        // Every statement has its index; a planner that has never seen the tables full may think otherwise.
+        // Every statement has its index, in the order it needs; a planner that has never seen the tables full may think
+        // otherwise.
         let settings = format!(
             "SET statement_timeout = {millis}; SET lock_timeout = {millis}; \
              SET idle_in_transaction_session_timeout = {idle}; SET default_transaction_isolation = 'read committed'; \
-             SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
+             SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; \
+             SET enable_mergejoin = off; SET jit = off; \
              SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
             idle = millis * 2,
         );
@@ -468,4 +470,27 @@ fn cells(row: &PgRow) -> Result<Vec<Cell>, sqlx::Error> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_find_their_indexes() {
+        crate::server::tests::questions_find_their_indexes(
+            "POSTGRES",
+            |url, options| Postgres::new(url, &options.prefix, options.timeout).unwrap(),
+            |what, plan, table, index| {
+                let lines: Vec<&str> = plan.iter().map(|row| row[0].text().unwrap()).collect();
+                let of_table = |line: &&&str| line.contains(&format!(" on {table}"));
+                let scans: Vec<_> = lines.iter().filter(of_table).collect();
+                assert!(!scans.is_empty(), "{what}: {lines:#?}");
+                let prefix = table.trim_end_matches("jobs").trim_end_matches("runs");
+                let wanted = format!("using {prefix}{index} ");
+                let goes_by_it = |scan: &&&str| scan.contains(&wanted);
+                assert!(scans.iter().all(goes_by_it), "{what}: {lines:#?}");
+            },
+        );
+    }
 }

@@ -19,6 +19,8 @@ mod records;
 pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod statement;
+#[cfg(test)]
+pub(crate) mod tests;
 mod write;
 
 pub(crate) use backend::SqlBackend;

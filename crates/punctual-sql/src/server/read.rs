@@ -62,7 +62,12 @@ impl<D: Dialect> SqlBackend<D> {
         let mut found = Vec::new();
         while found.len() < due.limit {
             let wanted = due.limit - found.len();
-            let places = self.due_places(unit, &due, after.as_ref(), wanted).await?;
+            let looking = self.due_places(unit.now, &due, after.as_ref(), wanted);
+            let answer = unit.link.run(looking).await?;
+            let place = |row: &Vec<Cell>| Ok((row[0].int()?, row[1].text()?.to_owned()));
+            let places: Result<Vec<(i64, String)>, String> =
+                answer.rows.iter().map(place).collect();
+            let places = places.map_err(broken)?;
             let is_last = places.len() < wanted;
             let Some(last) = places.last().cloned() else {
                 break;
@@ -87,14 +92,14 @@ impl<D: Dialect> SqlBackend<D> {
     }
 
     /// Where due jobs stand, as far as is known without a lock.
-    async fn due_places(
+    pub(super) fn due_places(
         &self,
-        unit: &mut Unit<D>,
+        now: Timestamp,
         due: &Due<'_>,
         after: Option<&(i64, String)>,
         limit: usize,
-    ) -> Result<Vec<(i64, String)>, Trouble> {
-        let now = unit.now.as_microsecond();
+    ) -> Statement {
+        let now = now.as_microsecond();
         let tasks: Vec<_> = due.tasks.iter().collect();
         // After a place come those of the same moment, then those of later ones: two stretches of the index.
         let stretches = if after.is_some() { 2 } else { 1 };
@@ -121,13 +126,8 @@ impl<D: Dialect> SqlBackend<D> {
                 .add(" ORDER BY wake_at, id LIMIT ")
                 .int(limit as i64)
         });
-        let sql = sql
-            .add(") AS c ORDER BY wake_at, id LIMIT ")
-            .int(limit as i64);
-        let answer = unit.link.run(sql.done()).await?;
-        let place = |row: &Vec<Cell>| Ok((row[0].int()?, row[1].text()?.to_owned()));
-        let places: Result<_, String> = answer.rows.iter().map(place).collect();
-        places.map_err(broken)
+        let sql = sql.add(") AS c ORDER BY wake_at, id LIMIT ");
+        sql.int(limit as i64).done()
     }
 
     /// Locks those of these jobs that are due still and that nobody else has.
@@ -253,10 +253,8 @@ impl<D: Dialect> SqlBackend<D> {
         Ok(answer.one().is_some_and(says_paused))
     }
 
-    pub(super) async fn first_wake(
-        &self,
-        awaited: Awaited<'_>,
-    ) -> Result<Option<Timestamp>, Trouble> {
+    /// The first moment of each stretch of the index, and the record that says whether all of it matters.
+    pub(super) fn wakes(&self, awaited: &Awaited<'_>) -> Statement {
         let classes: Vec<_> = awaited
             .tasks
             .iter()
@@ -281,7 +279,14 @@ impl<D: Dialect> SqlBackend<D> {
                 .and_none_of("id", names(awaited.except))
                 .add(" ORDER BY wake_at, id LIMIT 1")
         });
-        let answer = self.links.ask(sql.add(") AS c").done()).await?;
+        sql.add(") AS c").done()
+    }
+
+    pub(super) async fn first_wake(
+        &self,
+        awaited: Awaited<'_>,
+    ) -> Result<Option<Timestamp>, Trouble> {
+        let answer = self.links.ask(self.wakes(&awaited)).await?;
         let Some([wake_at, paused]) = answer.rows.first().map(Vec::as_slice) else {
             return Ok(None);
         };
@@ -388,7 +393,12 @@ impl<D: Dialect> SqlBackend<D> {
     }
 
     /// Its text depends on what is asked, so that each question finds its index.
-    fn runs_page(&self, query: &RunQuery, before: Option<RunId>, limit: usize) -> Statement {
+    pub(super) fn runs_page(
+        &self,
+        query: &RunQuery,
+        before: Option<RunId>,
+        limit: usize,
+    ) -> Statement {
         let of_job = query.job_id.is_some();
         let (index, condition) = match query.state {
             _ if of_job => ("runs_job", None),
