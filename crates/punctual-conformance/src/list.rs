@@ -63,6 +63,7 @@ macro_rules! job_store_cases {
                 resuming_leaves_one_row
                 a_short_pause_leaves_no_trace
                 a_pause_may_end_by_itself
+                nothing_is_paused_after_the_end
                 a_pause_leaves_running_runs_alone
                 a_manual_run_waits_out_a_pause
                 resuming_too_late_removes_the_job;

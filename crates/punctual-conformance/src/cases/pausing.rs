@@ -98,6 +98,32 @@ pub async fn a_pause_may_end_by_itself(trial: Trial) -> Verdict {
     Ok(())
 }
 
+/// What comes after the end of a pause was missed, not paused, however late anybody looks.
+pub async fn nothing_is_paused_after_the_end(trial: Trial) -> Verdict {
+    trial.add(job("a")).await;
+    let pause = PauseRequest {
+        until: Some(trial.at(25)),
+        ..PauseRequest::default()
+    };
+    trial.change("a", JobChange::Pause(pause)).await;
+    trial.go_to(55);
+    assert_eq!(trial.claim_one().await.scheduled_at, trial.at(50));
+    let mut rows = trial.ledger("a").await;
+    rows.sort_unstable_by_key(|run| run.scheduled_at);
+    let told: Vec<_> = rows
+        .iter()
+        .map(|run| (run.scheduled_at, run.count, run.reason))
+        .collect();
+    let expected = [
+        (trial.at(10), 2, Some(Reason::Paused)),
+        (trial.at(30), 1, Some(Reason::Coalesced)),
+        (trial.at(40), 1, Some(Reason::Coalesced)),
+        (trial.at(50), 1, None),
+    ];
+    assert_eq!(told, expected);
+    Ok(())
+}
+
 /// A run that is under way when its job is paused goes on, and its finish counts.
 pub async fn a_pause_leaves_running_runs_alone(trial: Trial) -> Verdict {
     trial.add(job("a")).await;
