@@ -271,9 +271,9 @@ impl Dialect for Mysql {
     }
 }
 
-/// Of a length that `MySQL` takes, and the same for all nodes on these tables.
+/// Of a length that `MySQL` takes, and the same for all nodes on these tables. `MySQL` 9.6 and newer have no MD5.
 fn lock_name(prefix: &str) -> String {
-    format!("CONCAT('punctual:', MD5(CONCAT(DATABASE(), ':{prefix}')))")
+    format!("CONCAT('punctual:', LEFT(SHA2(CONCAT(DATABASE(), ':{prefix}'), 256), 32))")
 }
 
 fn insert(table: &str, columns: &[Column], rows: &[Vec<Value>]) -> String {

@@ -119,7 +119,7 @@ impl Ear {
                 }
                 Ok(Ok(None)) => return "the connection was closed".to_owned(),
                 Ok(Err(error)) => return error.to_string(),
-                Err(_) if patience == ECHO_MAX => {
+                Err(_) if !*was_heard => {
                     return format!(
                         "the server does not send back what it is told on channel {}: a pooler in transaction mode may be \
                          in between, so connect to the server itself",
@@ -128,10 +128,11 @@ impl Ear {
                 }
                 Err(_) => {
                     // A firewall may have forgotten a connection on which nothing was said.
-                    if let Err(error) = self.speak(&mut listener).await {
-                        return error.to_string();
+                    match timeout(self.patience, listener.execute("SELECT 1")).await {
+                        Ok(Ok(_)) => {}
+                        Ok(Err(error)) => return error.to_string(),
+                        Err(_) => return "no answer".to_owned(),
                     }
-                    patience = ECHO_MAX;
                 }
             }
         }
