@@ -86,6 +86,7 @@ macro_rules! job_store_cases {
                 a_job_stays_for_its_retry
                 runs_can_be_cancelled
                 a_run_can_be_given_back
+                what_is_given_back_in_vain_ends
                 a_run_ends_once;
             leases:
                 an_expired_lease_is_taken_over

@@ -157,6 +157,34 @@ pub async fn a_run_can_be_given_back(trial: Trial) -> Verdict {
     Ok(())
 }
 
+/// A run that is given back after its job began another life, or after it was asked to stop, does not wait to start again.
+pub async fn what_is_given_back_in_vain_ends(trial: Trial) -> Verdict {
+    for id in ["changed", "stopped"] {
+        trial.add(job(id)).await;
+    }
+    trial.go_to(10);
+    let runs = started(&trial.claim().await);
+    let replaced = trial.try_add(job("changed").every(3).replacing()).await;
+    assert!(replaced.expect("it is replaced").replaced);
+    let asked = trial.store.request_cancel(runs[1].id).await;
+    assert!(asked.expect("the store works").is_some());
+    for run in &runs {
+        trial.finish_with(finish(run, None)).await;
+        let row = trial.run(run.id).await;
+        let reason = if run.job_id.as_str() == "changed" {
+            Reason::Removed
+        } else {
+            Reason::Requested
+        };
+        assert_eq!(
+            (row.state(), row.reason),
+            (RunState::Cancelled, Some(reason))
+        );
+    }
+    assert!(trial.claim().await.jobs.is_empty());
+    Ok(())
+}
+
 /// A result is kept as reported; the same run cannot end twice, and the second report is noted.
 pub async fn a_run_ends_once(trial: Trial) -> Verdict {
     trial.add(job("a")).await;

@@ -197,11 +197,17 @@ pub fn finish(
         run.output.clone_from(&finish.output);
         run.error.clone_from(&finish.error);
     }
+    // Given back after its job went or began another life, or after somebody asked it to stop, it waits for nothing.
+    let is_of_this_life = view.is_some_and(|view| run.job_key == view.state.key);
+    let why = if is_of_this_life {
+        run.cancel_requested.then_some(Reason::Requested)
+    } else {
+        Some(Reason::Removed)
+    };
+    if let Some(why) = why.filter(|_| !run.state().is_final()) {
+        run.withdraw(why, now).expect("a run given back is pending");
+    }
     let Some(view) = view else {
-        if !run.state().is_final() {
-            run.withdraw(Reason::Removed, now)
-                .expect("a run given back is pending");
-        }
         return Finished::Accepted(Plan {
             state: None,
             insert: Vec::new(),
@@ -211,7 +217,7 @@ pub fn finish(
     let mut draft = Draft::new(view);
     if let Some(due_at) = finish
         .next_attempt_at
-        .filter(|_| run.job_key == view.state.key && run.state().is_final())
+        .filter(|_| is_of_this_life && run.state().is_final())
         .filter(|_| !run.cancel_requested)
     {
         draft
