@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{TryFutureExt, TryStreamExt};
 use mongodb::bson::{Document, doc};
 use punctual_backend::{BackendResult, PruneProgress};
-use punctual_core::clock::earlier;
+use punctual_core::clock::{Clock as _, SystemClock, earlier};
 use punctual_core::store::Retention;
 
 use crate::decision::{Decision, position};
@@ -24,6 +24,8 @@ const COUNTED: i64 = 20_000;
 const NOTED: i64 = 200_000;
 /// How many ids that were removed are forgotten in one step.
 const IDS: usize = 500;
+/// How many times as long as tidying up took it rests, at least.
+const PAUSE_FACTOR: u32 = 20;
 /// How long it is known that an id was removed. Nobody who read before that writes after.
 const GONE_KEPT: Duration = Duration::from_hours(24);
 
@@ -192,11 +194,16 @@ struct Noted {
 /// the clock of this machine: no clock has to agree with another for that.
 pub(crate) async fn tidy(inner: Arc<Inner>) {
     let mut noted = Noted::default();
+    let mut pause = inner.kept;
     loop {
-        tokio::time::sleep(inner.kept).await;
+        tokio::time::sleep(pause).await;
+        let begun = SystemClock.monotonic();
         if let Err(error) = tidy_once(&inner, &mut noted).await {
             tracing::debug!(?error, "tidying up is left for later");
         }
+        // Where the server has much to read for it, it must not be all that the server does.
+        let took = SystemClock.monotonic().saturating_sub(begun);
+        pause = inner.kept.max(took * PAUSE_FACTOR);
     }
 }
 
