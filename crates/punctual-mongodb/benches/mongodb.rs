@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_io::block_on;
 use jiff::Timestamp;
@@ -37,11 +38,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let clock = SimClock::new(Timestamp::from_second(START)?);
         let options = StoreOptions::default()
             .prefix(&prefix)
+            .timeout(Duration::from_mins(2))
             .clock(Arc::new(clock.clone()));
         let store: Arc<dyn JobStore> = Arc::new(block_on(MongoStore::open(&url, options))?);
         let load = Load {
-            fires: 5_000,
-            probes: 50,
+            fires: 2_000,
+            batch: 100,
+            probes: 20,
             ..Load::of(jobs)
         };
         let figures = measure(&store, &clock, load)?;
