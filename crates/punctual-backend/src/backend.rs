@@ -237,6 +237,15 @@ pub trait Backend: Send + Sync + 'static {
         ids: &[JobId],
     ) -> impl Future<Output = BackendResult<Vec<Snapshot>>> + Send;
 
+    /// The same, for whoever can do without those that another unit holds: where the store can tell, they are left out.
+    fn free_jobs(
+        &self,
+        unit: &mut Self::Unit,
+        ids: &[JobId],
+    ) -> impl Future<Output = BackendResult<Vec<Snapshot>>> + Send {
+        self.jobs(unit, ids)
+    }
+
     /// The rows of the ledger with these ids, in any order; an error for one that is there and cannot be read.
     fn rows(
         &self,

@@ -148,8 +148,8 @@ impl<B: Backend> Shared<B> {
             if attempt.contradicted <= 1 {
                 return Ok(attempt.claimed);
             }
-            // One by one, the job that contradicts the ledger is found, and the others are not held up by it.
-            limit = 1;
+            // By halves, the job that contradicts the ledger is found, and the others are not held up by it.
+            limit = attempt.contradicted / 2;
         }
     }
 

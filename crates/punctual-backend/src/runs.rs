@@ -1,6 +1,8 @@
 //! What becomes of runs that a node has taken.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use punctual_core::id::{JobId, NodeId, RunId};
@@ -105,7 +107,7 @@ impl<B: Backend> Shared<B> {
             draft.wake_unread(now);
             return Ok(FinishOutcome::Accepted { job_removed: false });
         }
-        match plan::finish(draft.view(), &run, finish, self.moment(now)) {
+        match plan::finish(draft.view(), &run, &as_kept(finish, &run), self.moment(now)) {
             Finished::Repeated => Ok(FinishOutcome::Accepted { job_removed: false }),
             Finished::Superseded(_) => Ok(FinishOutcome::Superseded),
             Finished::Accepted(plan) => {
@@ -150,8 +152,15 @@ impl<B: Backend> Shared<B> {
         if expired.is_empty() {
             return Ok(Vec::new());
         }
+        let is_contradicted = AtomicBool::new(false);
         let taken = self
-            .each(&expired, |left| self.reclaim_once(node, &expired, left))
+            .each(&expired, |mut left| {
+                if is_contradicted.load(Ordering::Relaxed) {
+                    // One by one, the run that contradicts the ledger is found, and the others are not held up by it.
+                    left.truncate(1);
+                }
+                self.reclaim_once(node, &expired, left, &is_contradicted)
+            })
             .await?;
         Ok(taken.into_iter().flatten().collect())
     }
@@ -161,24 +170,40 @@ impl<B: Backend> Shared<B> {
         node: NodeId,
         expired: &[(RunId, JobId)],
         left: Vec<usize>,
+        is_contradicted: &AtomicBool,
     ) -> BackendResult<Vec<(usize, Option<Reclaimed>)>> {
         let (mut unit, now) = self.backend.begin().await?;
-        let ids = left.iter().map(|&index| expired[index].1.clone()).collect();
-        let mut drafts = self.drafts(&mut unit, ids).await?;
+        let mut ids: Vec<JobId> = left.iter().map(|&index| expired[index].1.clone()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let snapshots = self.backend.free_jobs(&mut unit, &ids).await?;
+        let drafts = snapshots.into_iter().map(|snapshot| self.draft(snapshot));
+        let mut drafts: Vec<Draft> = drafts.collect();
+        let is_alone = left.len() == 1;
         let mut answers = Vec::with_capacity(left.len());
         for index in left {
             let (run, job) = &expired[index];
-            let at = place_of(&drafts, job)?;
-            answers.push((at, index, self.lose(&mut drafts[at], *run, node, now)));
+            // One that somebody holds is looked at with the next heartbeat: the others are not to wait for it.
+            let at = place_of(&drafts, job).ok();
+            let lost = at.and_then(|at| self.lose(&mut drafts[at], *run, node, now));
+            answers.push((at, index, lost));
         }
         let fates = self.commit(unit, now, drafts).await?;
         Ok(answers
             .into_iter()
-            .filter_map(|(at, index, reclaimed)| match fates[at] {
-                Fate::Written => Some((index, reclaimed)),
+            .filter_map(|(at, index, reclaimed)| match at.map(|at| fates[at]) {
+                None | Some(Fate::Written) => Some((index, reclaimed)),
                 // What changed in between may have been a renewal: look again.
-                Fate::Stale => None,
-                Fate::Contradiction => Some((index, None)),
+                Some(Fate::Stale) => None,
+                Some(Fate::Contradiction) if is_alone => {
+                    let (run, job) = &expired[index];
+                    tracing::error!(%job, %run, "a lost run's next attempt contradicts the ledger; it is left alone");
+                    Some((index, None))
+                }
+                Some(Fate::Contradiction) => {
+                    is_contradicted.store(true, Ordering::Relaxed);
+                    None
+                }
             })
             .collect())
     }
@@ -213,7 +238,7 @@ impl<B: Backend> Shared<B> {
             let wanted = match query.limit {
                 0 => RUNS_CHUNK,
                 // One more tells whether there is more.
-                limit => (limit + 1 - items.len()).min(RUNS_CHUNK),
+                limit => (limit - items.len()).saturating_add(1).min(RUNS_CHUNK),
             };
             let found = self
                 .settle(|| self.backend.runs(query, before, wanted))
@@ -236,6 +261,27 @@ impl<B: Backend> Shared<B> {
             next_cursor: last,
         })
     }
+}
+
+/// A report in the words of the ledger, if it is there already and only lacks a NUL that a store could not hold.
+fn as_kept<'f>(finish: &'f Finish, run: &Run) -> Cow<'f, Finish> {
+    let has_nul = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains('\0'));
+    if !run.state().is_final() || !(has_nul(&finish.output) || has_nul(&finish.error)) {
+        return Cow::Borrowed(finish);
+    }
+    let as_in = |kept: &Option<String>, told: &Option<String>| {
+        let without = told.as_ref().map(|text| text.replace('\0', "\u{fffd}"));
+        if *kept == without {
+            without
+        } else {
+            told.clone()
+        }
+    };
+    Cow::Owned(Finish {
+        output: as_in(&run.output, &finish.output),
+        error: as_in(&run.error, &finish.error),
+        ..finish.clone()
+    })
 }
 
 /// A plan of changed rows only.

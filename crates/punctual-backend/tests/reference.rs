@@ -603,6 +603,20 @@ mod disturbed {
     punctual_conformance::job_store_suite!(super::Disturbed);
 }
 
+/// A limit of any size is one.
+#[test]
+fn a_limit_has_no_limit() {
+    async_io::block_on(async {
+        let clock = SimClock::new(Timestamp::from_second(START).unwrap());
+        let store = shared(None).open(&clock).await.unwrap();
+        let query = RunQuery {
+            limit: usize::MAX,
+            ..RunQuery::default()
+        };
+        assert!(store.runs(&query).await.unwrap().items.is_empty());
+    });
+}
+
 /// Whoever waited for a job that another node was deciding about must not take that decision for one of the future.
 #[test]
 fn an_edit_that_waited_begins_no_other_life() {

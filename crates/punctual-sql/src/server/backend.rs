@@ -151,6 +151,10 @@ impl<D: Dialect> Backend for SqlBackend<D> {
         Ok(self.locked_jobs(unit, ids).await?)
     }
 
+    async fn free_jobs(&self, unit: &mut Unit<D>, ids: &[JobId]) -> BackendResult<Vec<Snapshot>> {
+        Ok(self.lockable_jobs(unit, ids).await?)
+    }
+
     async fn rows(&self, unit: &mut Unit<D>, ids: &[RunId]) -> BackendResult<Vec<Run>> {
         self.rows_by_id(unit, ids).await
     }

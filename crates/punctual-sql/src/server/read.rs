@@ -158,24 +158,46 @@ impl<D: Dialect> SqlBackend<D> {
         unit: &mut Unit<D>,
         ids: &[JobId],
     ) -> Result<Vec<Snapshot>, Trouble> {
-        let mut found: HashMap<JobId, (bool, Snapshot)> = HashMap::with_capacity(ids.len());
-        for ids in ids.chunks(IDS_MAX) {
-            let text = format!("SELECT {JOB} FROM @jobs WHERE id");
-            let sql = self.sql(&text).among(names(ids));
-            let sql = sql.add(" ORDER BY id FOR UPDATE").done();
-            for row in unit.link.run(sql).await?.rows {
-                if let Some(snapshot) = rows::snapshot(&row, unit.now) {
-                    let has_live = rows::has_live(&row);
-                    found.insert(snapshot.id.clone(), (has_live, snapshot));
-                }
-            }
-        }
+        let mut found = self.lock_jobs(unit, ids, "").await?;
         let snapshots = ids.iter().map(|id| {
             let nothing = || (false, Snapshot::nothing(id.clone()));
             found.remove(id).unwrap_or_else(nothing)
         });
         let snapshots = snapshots.collect();
         self.with_live(unit, snapshots).await
+    }
+
+    /// Locks those of these jobs that are there and that nobody else has.
+    pub(super) async fn lockable_jobs(
+        &self,
+        unit: &mut Unit<D>,
+        ids: &[JobId],
+    ) -> Result<Vec<Snapshot>, Trouble> {
+        let mut found = self.lock_jobs(unit, ids, " SKIP LOCKED").await?;
+        let snapshots = ids.iter().filter_map(|id| found.remove(id)).collect();
+        self.with_live(unit, snapshots).await
+    }
+
+    /// Locks jobs; the flag says whether one has live runs.
+    async fn lock_jobs(
+        &self,
+        unit: &mut Unit<D>,
+        ids: &[JobId],
+        how: &str,
+    ) -> Result<HashMap<JobId, (bool, Snapshot)>, Trouble> {
+        let mut found = HashMap::with_capacity(ids.len());
+        for ids in ids.chunks(IDS_MAX) {
+            let text = format!("SELECT {JOB} FROM @jobs WHERE id");
+            let sql = self.sql(&text).among(names(ids));
+            let sql = sql.add(" ORDER BY id FOR UPDATE").add(how);
+            for row in unit.link.run(sql.done()).await?.rows {
+                if let Some(snapshot) = rows::snapshot(&row, unit.now) {
+                    let has_live = rows::has_live(&row);
+                    found.insert(snapshot.id.clone(), (has_live, snapshot));
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Locks the live runs of those jobs that say they have some, for a renewal locks no job.
