@@ -63,6 +63,7 @@ mod mysql {
     crate::server_tests!(
         Mysql: ten_nodes_open_at_once, newer_tables_are_refused, wrong_addresses_are_refused, ids_are_bytes,
         output_of_any_kind_is_kept, a_storm_doubles_nothing,  lost_connections_come_back,
+        silent_connections_cost_one_wait, a_contradiction_holds_up_no_other_run,
         time_is_the_servers,
     );
 

@@ -30,6 +30,11 @@ const PARAMETERS: &[&str] = &[
 /// How long to wait for another node that changes tables.
 const LOCK_SECONDS: u32 = 5;
 
+/// How long a transaction may wait for its node, on `MariaDB`. A node that says nothing meanwhile is frozen or cut off.
+const FROZEN_SECONDS: u64 = 5;
+/// How long a connection may wait for its node. On `MySQL`, nothing else ends what a frozen node holds.
+const WAIT_SECONDS: u64 = 20;
+
 /// `MySQL` or `MariaDB`.
 #[derive(Debug)]
 pub(crate) struct Mysql {
@@ -60,9 +65,9 @@ impl Mysql {
             "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', \
              SESSION innodb_lock_wait_timeout = {seconds}, SESSION lock_wait_timeout = {seconds}, SESSION autocommit = 1 \
              /*M!100301 , SESSION max_statement_time = {seconds}, SESSION idle_transaction_timeout = {idle} */ \
-             /*!80000 , SESSION max_execution_time = {millis} */; \
+             /*!80000 , SESSION max_execution_time = {millis} */, SESSION wait_timeout = {WAIT_SECONDS}; \
              SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION TRANSACTION READ WRITE",
-            idle = seconds * 2,
+            idle = seconds.min(FROZEN_SECONDS),
             millis = seconds * 1000,
         );
         Ok(Self {
@@ -83,10 +88,11 @@ fn judge(error: &sqlx::Error) -> Trouble {
             };
             let text = mysql.to_string();
             match mysql.number() {
-                // A deadlock; a lock that did not come; a row that changed in between (MariaDB).
-                1213 | 1205 | 1020 => Trouble::Again(text),
+                // A deadlock; a row that changed in between (MariaDB).
+                1213 | 1020 => Trouble::Again(text),
                 1062 => Trouble::Duplicate(text),
-                1290 | 1836 | 3100 | 1792 => Trouble::Unavailable(format!(
+                // Over a new connection, the address may lead to the primary by now.
+                1290 | 1836 | 3100 | 1792 => Trouble::Lost(format!(
                     "{text}; the server takes no writes: it is a replica, or was made one. Name the primary"
                 )),
                 1665 => Trouble::Failed(format!(
@@ -98,8 +104,9 @@ fn judge(error: &sqlx::Error) -> Trouble {
                 // Shutdown, killed connections.
                 1053 | 1077 | 1079 | 1152 | 1158 | 1159 | 1160 | 1161 | 1184 | 1927 | 2006
                 | 2013 | 4031 => Trouble::Lost(text),
-                // Too many connections, killed statements, timeouts, a full disk, Galera that is not ready.
-                1040 | 1203 | 1226 | 1317 | 1969 | 3024 | 1021 | 1114 | 1041 | 1047 => {
+                // Too many connections, a lock that did not come, killed statements, timeouts, a full disk, Galera that is
+                // not ready.
+                1040 | 1203 | 1205 | 1226 | 1317 | 1969 | 3024 | 1021 | 1114 | 1041 | 1047 => {
                     Trouble::Unavailable(text)
                 }
                 _ => Trouble::Failed(text),
@@ -114,6 +121,7 @@ impl Dialect for Mysql {
     type Connection = MySqlConnection;
 
     const NAME: &'static str = "MySQL";
+    const IDLE_MAX: Duration = Duration::from_secs(WAIT_SECONDS / 2);
     const NOTIFIES: bool = false;
     const BEGIN: &'static str = "START TRANSACTION";
     const NOW: &'static str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))";

@@ -42,6 +42,9 @@ const PARAMETERS: &[&str] = &[
     "options",
 ];
 
+/// How long a transaction may wait for its node.
+const FROZEN_MILLIS: u128 = 5_000;
+
 /// `PostgreSQL`.
 #[derive(Debug)]
 pub(crate) struct Postgres {
@@ -64,6 +67,8 @@ impl Postgres {
             Some(_) => options,
         };
         let millis = timeout.as_millis().clamp(1, 3_600_000);
+        // A node that says nothing within a transaction is frozen or cut off; what it holds is free after this.
+        let idle = millis.min(FROZEN_MILLIS);
         // Every statement has its index, in the order it needs; a planner that has never seen the tables full may think
         // otherwise.
         let settings = format!(
@@ -72,7 +77,6 @@ impl Postgres {
              SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; \
              SET enable_mergejoin = off; SET jit = off; \
              SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
-            idle = millis * 2,
         );
         Ok(Self {
             options,
@@ -115,7 +119,8 @@ fn judge(error: &sqlx::Error) -> Trouble {
                 "23505" => Trouble::Duplicate(text),
                 // A plan of before a migration.
                 "0A000" if text.contains("cached plan") => Trouble::Lost(text),
-                "25006" => Trouble::Unavailable(format!(
+                // Over a new connection, the address may lead to the primary by now.
+                "25006" => Trouble::Lost(format!(
                     "{text}; the server takes no writes: it is a standby, or was made one. Name the primary"
                 )),
                 "26000" | "42P05" => Trouble::Failed(format!(
@@ -141,6 +146,7 @@ impl Dialect for Postgres {
     type Connection = PgConnection;
 
     const NAME: &'static str = "PostgreSQL";
+    const IDLE_MAX: Duration = Duration::from_mins(5);
     const NOTIFIES: bool = true;
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
     const NOW: &'static str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";

@@ -43,6 +43,12 @@ impl Address {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = key.split(['[', '%']).next().unwrap_or(key);
+            if !parameters.contains(&name) && query.contains('@') && !rest.contains('@') {
+                // It may be the rest of a password.
+                return Err(StoreError::failed(
+                    "the address of the job store has a ? before its @; write %3F for a ? within a password",
+                ));
+            }
             if !parameters.contains(&name) {
                 return Err(StoreError::failed(format!(
                     "parameter {name:?} of the address is not known; known are {}",
@@ -108,6 +114,8 @@ mod tests {
             ("db:secret@x", "mysql://"),
             ("http://x:secret@db", "mysql:// or mariadb://"),
             ("mysql://x:secret@db/x?sslmod=require", "ssl-mode"),
+            ("mysql://x:a?secret@db/x", "%3F"),
+            ("mysql://x:a?secret=1@db/x?ssl-mode=required", "%3F"),
         ];
         for (url, word) in rows {
             let error = Address::parse(url, SCHEMES, &["ssl-mode"])

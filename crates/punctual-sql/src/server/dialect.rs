@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use punctual_core::store::StoreError;
 
@@ -77,6 +78,8 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// What it is called.
     const NAME: &'static str;
+    /// How long a connection may lie unused: firewalls forget quiet ones, and a server ends them.
+    const IDLE_MAX: Duration;
     /// Whether it can tell other nodes of a change.
     const NOTIFIES: bool;
     /// Begins a transaction at READ COMMITTED.

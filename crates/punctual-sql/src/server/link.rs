@@ -15,9 +15,6 @@ use super::cell::Answer;
 use super::dialect::{Dialect, Trouble};
 use super::statement::Statement;
 
-/// How long a connection may lie unused: firewalls forget quiet ones.
-const IDLE_MAX: Duration = Duration::from_mins(5);
-
 /// The connections to one database.
 #[derive(Debug)]
 pub(crate) struct Links<D: Dialect>(Arc<Home<D>>);
@@ -55,7 +52,7 @@ impl<D: Dialect> Home<D> {
     fn take_idle(&self) -> Option<D::Connection> {
         let now = SystemClock.monotonic();
         self.with_idle(|idle| {
-            idle.retain(|idle| now.saturating_sub(idle.since) < IDLE_MAX);
+            idle.retain(|idle| now.saturating_sub(idle.since) < D::IDLE_MAX);
             idle.pop().map(|idle| idle.connection)
         })
     }
@@ -229,6 +226,11 @@ impl<D: Dialect> Link<D> {
 
 impl<D: Dialect> Drop for Link<D> {
     fn drop(&mut self) {
+        if self.is_busy {
+            // No answer came in time. Where the way to the server is broken, the others lie dead, too, and each would cost
+            // its own wait.
+            self.home.with_idle(Vec::clear);
+        }
         let Some(connection) = self.connection.take().filter(|_| !self.is_busy) else {
             return;
         };

@@ -2,6 +2,7 @@
 //! versions, and ids that a collation would take for equal.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -15,7 +16,8 @@ use punctual_core::id::{JobId, NodeId};
 use punctual_core::plan::{Finish, JobChange, PauseRequest};
 use punctual_core::run::{Ending, Run, RunKind, RunState};
 use punctual_core::store::{
-    BoxFuture, ClaimFilter, ClaimRequest, FinishOutcome, JobQuery, JobStore, RunQuery, StoreResult,
+    BoxFuture, ClaimFilter, ClaimRequest, FinishOutcome, JobQuery, JobStore, ReclaimScope,
+    RunQuery, StoreResult,
 };
 use punctual_core::zones::Zones;
 use punctual_sql::StoreOptions;
@@ -117,7 +119,6 @@ impl<S: Server> Drop for Tables<S> {
 pub(crate) fn tables<S: Server>() -> Option<Tables<S>> {
     let tables = Tables::new();
     if tables.is_none() {
-        use std::io::Write as _;
         let test = std::thread::current();
         let name = test.name().unwrap_or("a test");
         let _ = writeln!(std::io::stderr(), "SKIPPED {name}: no {} server", S::NAME);
@@ -326,10 +327,15 @@ pub(crate) fn output_of_any_kind_is_kept<S: Server>() {
         error: Some("nul: \0.".to_owned()),
         ..end(&run)
     };
-    let outcome = block_on(store.finish(vec![finish])).unwrap();
+    let outcome = block_on(store.finish(vec![finish.clone()])).unwrap();
     assert!(
         matches!(outcome[0], FinishOutcome::Accepted { .. }),
         "{outcome:?}"
+    );
+    let again = block_on(store.finish(vec![finish])).unwrap();
+    assert!(
+        matches!(again[0], FinishOutcome::Accepted { .. }),
+        "an end told twice is one: {again:?}"
     );
     let run = block_on(store.run(run.id)).unwrap().unwrap();
     assert_eq!(run.output, Some(output));
@@ -450,6 +456,8 @@ fn storm(
 struct Wire {
     place: std::net::SocketAddr,
     ends: Arc<Mutex<Vec<TcpStream>>>,
+    /// Whether the connections of now are silent.
+    silence: Arc<Mutex<Arc<AtomicBool>>>,
 }
 
 impl Wire {
@@ -458,21 +466,41 @@ impl Wire {
         let place = listener.local_addr().unwrap();
         let ends: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         let kept = Arc::clone(&ends);
+        let silence: Arc<Mutex<Arc<AtomicBool>>> = Arc::default();
+        let silences = Arc::clone(&silence);
         // It ends with the process.
         std::thread::spawn(move || {
             for here in listener.incoming() {
                 let (here, there) = (here.unwrap(), TcpStream::connect(&server).unwrap());
+                let silent = Arc::clone(&silences.lock().unwrap());
                 for (from, to) in [(&here, &there), (&there, &here)] {
                     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let silent = Arc::clone(&silent);
                     std::thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut to);
+                        let mut bytes = vec![0; 65_536];
+                        while let Ok(count @ 1..) = from.read(&mut bytes) {
+                            let is_silent = silent.load(Ordering::Relaxed);
+                            if !is_silent && to.write_all(&bytes[..count]).is_err() {
+                                break;
+                            }
+                        }
                         let _ = to.shutdown(Shutdown::Both);
                     });
                 }
                 kept.lock().unwrap().extend([here, there]);
             }
         });
-        Self { place, ends }
+        Self {
+            place,
+            ends,
+            silence,
+        }
+    }
+
+    /// Lets nothing pass any more over the connections that there are, and tells nobody.
+    fn silence(&self) {
+        let silent = std::mem::take(&mut *self.silence.lock().unwrap());
+        silent.store(true, Ordering::Relaxed);
     }
 
     /// Cuts every connection; returns how many ends there were.
@@ -499,6 +527,69 @@ pub(crate) fn lost_connections_come_back<S: Server>() {
     // Those that lay idle have died, too: the next question is answered all the same.
     assert!(wire.cut() > 0);
     block_on(store.get(&JobId::new("job-1").unwrap())).unwrap();
+}
+
+/// Connections over which nothing comes any more cost one wait, not one each.
+pub(crate) fn silent_connections_cost_one_wait<S: Server>() {
+    const CONNECTIONS: u32 = 8;
+    let Some(tables) = tables::<S>() else { return };
+    let rest = tables.url.split("://").nth(1).unwrap();
+    let place = rest.rsplit('@').next().unwrap().split('/').next().unwrap();
+    let wire = Wire::to(place.to_owned());
+    let url = tables.url.replace(place, &wire.place.to_string());
+    let clock = clock();
+    let options = tables.options(&clock).connections(CONNECTIONS);
+    let options = options.timeout(Duration::from_secs(1));
+    let store = block_on(S::open(url, options)).unwrap();
+    let barrier = Barrier::new(CONNECTIONS as usize);
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| {
+                barrier.wait();
+                for _ in 0..50 {
+                    block_on(store.records("x")).unwrap();
+                }
+            });
+        }
+    });
+    assert!(wire.ends.lock().unwrap().len() > 6, "several lie idle");
+    wire.silence();
+    let began = SystemClock.monotonic();
+    let lost = block_on(store.records("x")).unwrap_err();
+    assert!(lost.is_retryable(), "{lost}");
+    block_on(store.records("x")).unwrap();
+    let waited = SystemClock.monotonic().checked_sub(began).unwrap();
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+}
+
+/// A lost run whose next attempt is in the ledger already holds up no other lost run.
+pub(crate) fn a_contradiction_holds_up_no_other_run<S: Server>() {
+    let Some(tables) = tables::<S>() else { return };
+    let clock = clock();
+    let store = tables.open(&clock);
+    for id in ["a", "b", "c", "d"] {
+        add(&store, &clock, id);
+    }
+    clock.advance(Duration::from_mins(1));
+    let runs = claim(&store, 1);
+    let (b, d) = (&runs[1], &runs[3]);
+    block_on(store.finish(vec![end(d)])).unwrap();
+    let (key, time) = (b.job_key.0 as i64, b.scheduled_at.as_microsecond());
+    let text = format!(
+        "UPDATE @runs SET job_key = {key}, scheduled_at = {time}, attempt = 2 WHERE job_id = 'd'"
+    );
+    tables.sql(&text).unwrap();
+    clock.advance(Duration::from_hours(2));
+    let lost = reclaim(&store, 2);
+    assert_eq!(lost, ["a", "c"]);
+}
+
+fn reclaim(store: &Arc<dyn JobStore>, node: u64) -> Vec<String> {
+    let lost = block_on(store.reclaim_expired(NodeId(node), ReclaimScope::Expired)).unwrap();
+    let ids = lost.into_iter().map(|lost| lost.run.job_id.to_string());
+    let mut ids: Vec<String> = ids.collect();
+    ids.sort_unstable();
+    ids
 }
 
 /// While connections are ended again and again, jobs are claimed and finished, each once.
@@ -562,9 +653,9 @@ fn work(store: &Arc<dyn JobStore>, clock: &SimClock, node: u64, over: &AtomicBoo
     done
 }
 
-/// A transaction that another program leaves open holds up no claim of other jobs, and no add.
+/// A transaction that another program leaves open holds up no claim of other jobs, no add, and no reclaim of other runs.
 pub(crate) fn a_held_job_is_stepped_over<S: Server>(
-    hold: impl FnOnce(&str, &str) -> Box<dyn std::any::Any>,
+    hold: impl Fn(&str, &str) -> Box<dyn std::any::Any>,
 ) {
     let Some(tables) = tables::<S>() else { return };
     let clock = clock();
@@ -599,6 +690,14 @@ pub(crate) fn a_held_job_is_stepped_over<S: Server>(
         }
     });
     assert_eq!(claimed, ["a"]);
+    clock.advance(Duration::from_hours(2));
+    let held = hold(&tables.url, &text);
+    assert_eq!(reclaim(&store, 2), ["b", "c"]);
+    drop(held);
+    eventually(|| match reclaim(&store, 2).as_slice() {
+        [id] if id == "a" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
 }
 
 /// The server's clock tells the time, to the microsecond; leases and dueness go by it.
