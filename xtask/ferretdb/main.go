@@ -42,7 +42,12 @@ func run(listen, data string) error {
 	defer stop()
 
 	// FerretDB takes folders only, and knows them by the slash at the end.
-	files := url.URL{Scheme: "file", Path: folder + "/"}
+	// Nothing waits for the disk: what the machine loses when it crashes, the tests have no use for.
+	files := url.URL{
+		Scheme:   "file",
+		Path:     folder + "/",
+		RawQuery: url.Values{"_pragma": {"synchronous(off)"}}.Encode(),
+	}
 	server, err := ferretdb.New(&ferretdb.Config{
 		Listener:  ferretdb.ListenerConfig{TCP: listen},
 		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),

@@ -11,7 +11,7 @@ const STORES: [(&str, &str); 5] = [
     ("postgres", "300"),
     ("mysql", "300"),
     ("redis", "300"),
-    ("mongodb", "60"),
+    ("mongodb", "30"),
 ];
 
 /// Tortures the stores that are named first, or all; what comes behind goes to `punctual torture`.
