@@ -242,7 +242,9 @@ impl Backend for Map {
         let mut data = self.data();
         let fates = writes.iter().map(|write| {
             let number = self.writes.fetch_add(1, Ordering::Relaxed);
-            let is_late = self.disturbed.is_some_and(|every| number.is_multiple_of(every));
+            let is_late = self
+                .disturbed
+                .is_some_and(|every| number.is_multiple_of(every));
             if is_late && !unit.is_claim {
                 return Fate::Stale;
             }
