@@ -67,18 +67,26 @@ mod mysql {
         time_is_the_servers,
     );
 
+    /// A transaction that has sent this.
+    fn hold(url: &str, text: &str) -> Box<dyn Any> {
+        let runtime = runtime();
+        let connection = runtime.block_on(async {
+            let mut connection = MySqlConnection::connect(url).await.unwrap();
+            connection.execute("START TRANSACTION").await.unwrap();
+            let text = AssertSqlSafe(text.to_owned());
+            connection.execute(text).await.unwrap();
+            connection
+        });
+        Box::new((connection, runtime))
+    }
+
     #[test]
     fn a_held_job_is_stepped_over() {
-        server::a_held_job_is_stepped_over::<Mysql>(|url, text| {
-            let runtime = runtime();
-            let connection = runtime.block_on(async {
-                let mut connection = MySqlConnection::connect(url).await.unwrap();
-                connection.execute("START TRANSACTION").await.unwrap();
-                let text = AssertSqlSafe(text.to_owned());
-                connection.execute(text).await.unwrap();
-                connection
-            });
-            Box::new((connection, runtime)) as Box<dyn Any>
-        });
+        server::a_held_job_is_stepped_over::<Mysql>(hold);
+    }
+
+    #[test]
+    fn a_pause_waits_for_claims() {
+        server::a_pause_waits_for_claims::<Mysql>(hold);
     }
 }

@@ -71,19 +71,27 @@ mod postgres {
         time_is_the_servers,
     );
 
+    /// A transaction that has sent this.
+    fn hold(url: &str, text: &str) -> Box<dyn Any> {
+        let runtime = runtime();
+        let connection = runtime.block_on(async {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            connection.execute("BEGIN").await.unwrap();
+            let text = AssertSqlSafe(text.to_owned());
+            connection.execute(text).await.unwrap();
+            connection
+        });
+        Box::new((connection, runtime))
+    }
+
     #[test]
     fn a_held_job_is_stepped_over() {
-        server::a_held_job_is_stepped_over::<Postgres>(|url, text| {
-            let runtime = runtime();
-            let connection = runtime.block_on(async {
-                let mut connection = PgConnection::connect(url).await.unwrap();
-                connection.execute("BEGIN").await.unwrap();
-                let text = AssertSqlSafe(text.to_owned());
-                connection.execute(text).await.unwrap();
-                connection
-            });
-            Box::new((connection, runtime)) as Box<dyn Any>
-        });
+        server::a_held_job_is_stepped_over::<Postgres>(hold);
+    }
+
+    #[test]
+    fn a_pause_waits_for_claims() {
+        server::a_pause_waits_for_claims::<Postgres>(hold);
     }
 
     /// A user or database that may only read is refused when the store opens, with the cure; so is a login that is wrong.

@@ -17,7 +17,7 @@ use sqlx::{
 
 use crate::server::address::Address;
 use crate::server::cell::{Answer, Cell, Column, Value};
-use crate::server::dialect::{Conflict, Dialect, Raise, Trouble};
+use crate::server::dialect::{Conflict, Dialect, GATE, Gate, Raise, Trouble};
 use crate::server::link::Link;
 use crate::server::schema::Table;
 use crate::server::statement::Statement;
@@ -272,6 +272,17 @@ impl Dialect for Mysql {
         push(&mut text, &name);
         text.push_str(" FOR UPDATE");
         Statement::script(text)
+    }
+
+    fn gate(prefix: &str, who: Gate) -> String {
+        let how = match who {
+            Gate::Claim => "LOCK IN SHARE MODE",
+            Gate::Pause => "FOR UPDATE",
+        };
+        let mut text = format!("SELECT value FROM {prefix}meta WHERE name = ");
+        push(&mut text, &Value::Name(GATE.to_owned()));
+        text.extend([" ", how]);
+        text
     }
 
     fn announce(&self) -> Option<Statement> {

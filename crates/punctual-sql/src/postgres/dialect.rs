@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::server::address::Address;
 use crate::server::cell::{Answer, Cell, Column, Kind, Value};
-use crate::server::dialect::{Conflict, Dialect, Raise, Trouble};
+use crate::server::dialect::{Conflict, Dialect, Gate, Raise, Trouble};
 use crate::server::link::Link;
 use crate::server::schema::Table;
 use crate::server::statement::{Param, Statement};
@@ -322,6 +322,16 @@ impl Dialect for Postgres {
         ];
         statement.text.extend(end);
         statement
+    }
+
+    fn gate(prefix: &str, who: Gate) -> String {
+        let how = match who {
+            Gate::Claim => "_shared",
+            Gate::Pause => "",
+        };
+        format!(
+            "SELECT pg_advisory_xact_lock{how}(hashtextextended('punctual:claims:' || current_schema() || ':{prefix}', 0))"
+        )
     }
 
     fn announce(&self) -> Option<Statement> {

@@ -19,7 +19,7 @@ use punctual_core::store::{
 use serde_json::Value as Json;
 
 use super::check;
-use super::dialect::{Dialect, Trouble};
+use super::dialect::{Dialect, GATE, Raise, Trouble};
 use super::link::{Link, Links};
 use super::schema;
 use super::statement::{Sql, Statement};
@@ -63,6 +63,8 @@ impl<D: Dialect> SqlBackend<D> {
             clock: options.clock.clone(),
             ending: None,
         };
+        let gate = D::raise_meta(&backend.prefix, GATE, 0, Raise::By);
+        backend.links.execute(gate).await?;
         check::locking(&backend).await?;
         if backend.clock.is_none() {
             check::offset(&backend).await?;

@@ -163,9 +163,25 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + Sized + 'static {
     /// Inserts into `@meta` a number under a name, or raises the one that is there: to the number, or by it.
     fn raise_meta(prefix: &str, name: &str, value: i64, how: Raise) -> Statement;
 
+    /// Locks, until the end of the transaction, what all claims share and the pause of the scheduler has alone: so a pause
+    /// that was acknowledged is followed by no start. Returns at most one row, which holds no text.
+    fn gate(prefix: &str, who: Gate) -> String;
+
     /// Tells other nodes; sent within the transaction. `None` where there is no such thing.
     fn announce(&self) -> Option<Statement>;
 }
+
+/// Who passes [`Dialect::gate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// A claim, beside others.
+    Claim,
+    /// A pause, alone.
+    Pause,
+}
+
+/// The name in `@meta` of a row that stands for the gate, where a row has to.
+pub(crate) const GATE: &str = "claims";
 
 /// How a number in `@meta` is raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

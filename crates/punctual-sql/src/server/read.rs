@@ -12,7 +12,7 @@ use punctual_core::store::{
 
 use super::backend::{SqlBackend, Unit};
 use super::cell::{Cell, Value};
-use super::dialect::{Dialect, Trouble};
+use super::dialect::{Dialect, Gate, Trouble};
 use super::rows::{self, JOB, RUN};
 use super::statement::{Sql, Statement};
 
@@ -270,9 +270,15 @@ impl<D: Dialect> SqlBackend<D> {
     }
 
     pub(super) async fn read_paused(&self, unit: &mut Unit<D>) -> Result<bool, Trouble> {
-        let sql = Self::paused_record(self.sql(""));
-        let answer = unit.link.run(sql.done()).await?;
-        Ok(answer.one().is_some_and(says_paused))
+        let record = format!(
+            "{}; SELECT value FROM {}records WHERE namespace = '{SCHEDULER_NAMESPACE}' AND name = '{PAUSED_KEY}'",
+            D::gate(&self.prefix, Gate::Claim),
+            self.prefix
+        );
+        let answer = unit.link.run(Statement::script(record)).await?;
+        // The gate's row, if it has one, says nothing.
+        let record = answer.rows.last().and_then(|row| row.first());
+        Ok(record.is_some_and(says_paused))
     }
 
     /// The first moment of each stretch of the index, and the record that says whether all of it matters.

@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 
 use super::backend::{SqlBackend, Unit};
 use super::cell::{Cell, Value, columns};
-use super::dialect::{Conflict, Dialect, Raise, Trouble};
+use super::dialect::{Conflict, Dialect, Gate, Raise, Trouble};
+use super::statement::Statement;
 
 fn json(cell: &Cell) -> Result<Json, String> {
     serde_json::from_str(cell.text()?)
@@ -44,6 +45,10 @@ impl<D: Dialect> SqlBackend<D> {
         announce: bool,
     ) -> BackendResult<bool> {
         let mut unit = self.unit().await?;
+        if announce {
+            let gate = D::gate(&self.prefix, Gate::Pause);
+            unit.link.run(Statement::script(gate)).await?;
+        }
         let wrote = self.put(&mut unit, namespace, key, value, expect).await;
         let wrote = match wrote {
             // Somebody else put the first version there just now.

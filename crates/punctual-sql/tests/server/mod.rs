@@ -16,8 +16,8 @@ use punctual_core::id::{JobId, NodeId};
 use punctual_core::plan::{Finish, JobChange, PauseRequest};
 use punctual_core::run::{Ending, Run, RunKind, RunState};
 use punctual_core::store::{
-    BoxFuture, ClaimFilter, ClaimRequest, FinishOutcome, JobQuery, JobStore, ReclaimScope,
-    RunQuery, StoreResult,
+    BoxFuture, ClaimFilter, ClaimRequest, Expect, FinishOutcome, JobQuery, JobStore, PAUSED_KEY,
+    ReclaimScope, RunQuery, SCHEDULER_NAMESPACE, StoreResult,
 };
 use punctual_core::zones::Zones;
 use punctual_sql::StoreOptions;
@@ -698,6 +698,44 @@ pub(crate) fn a_held_job_is_stepped_over<S: Server>(
         [id] if id == "a" => Ok(()),
         other => Err(format!("{other:?}")),
     });
+}
+
+/// A pause of the scheduler is acknowledged only once no claim of before can start anything any more.
+pub(crate) fn a_pause_waits_for_claims<S: Server>(
+    hold: impl Fn(&str, &str) -> Box<dyn std::any::Any>,
+) {
+    let Some(tables) = tables::<S>() else { return };
+    let clock = clock();
+    let store = tables.open(&clock);
+    let other = tables.open(&clock);
+    add(&store, &clock, "a");
+    clock.advance(Duration::from_mins(1));
+    let run = claim(&store, 1).remove(0);
+    add(&store, &clock, "b");
+    clock.advance(Duration::from_mins(1));
+    let text = format!(
+        "SELECT state FROM {}runs WHERE job_id = 'a' FOR UPDATE",
+        tables.prefix
+    );
+    let held = hold(&tables.url, &text);
+    let is_paused = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let claiming = scope.spawn(|| claim(&store, 1));
+        std::thread::sleep(Duration::from_millis(500));
+        scope.spawn(|| {
+            let paused = Some(serde_json::json!({"paused": true}));
+            let put = other.put_record(SCHEDULER_NAMESPACE, PAUSED_KEY, paused, Expect::Any);
+            assert!(block_on(put).unwrap());
+            is_paused.store(true, Ordering::Relaxed);
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!claiming.is_finished(), "it waits for {run:?}");
+        assert!(!is_paused.load(Ordering::Relaxed), "runs may yet start");
+        drop(held);
+        assert_eq!(claiming.join().unwrap().len(), 1);
+    });
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(claim(&store, 1), []);
 }
 
 /// The server's clock tells the time, to the microsecond; leases and dueness go by it.
