@@ -86,6 +86,11 @@ mod mysql {
     }
 
     #[test]
+    fn slow_questions_leave_room() {
+        server::slow_questions_leave_room::<Mysql>(hold);
+    }
+
+    #[test]
     fn a_pause_waits_for_claims() {
         server::a_pause_waits_for_claims::<Mysql>(hold);
     }

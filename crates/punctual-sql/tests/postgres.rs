@@ -90,6 +90,11 @@ mod postgres {
     }
 
     #[test]
+    fn slow_questions_leave_room() {
+        server::slow_questions_leave_room::<Postgres>(hold);
+    }
+
+    #[test]
     fn a_pause_waits_for_claims() {
         server::a_pause_waits_for_claims::<Postgres>(hold);
     }

@@ -3,7 +3,7 @@
 //! Values stand in the text, as numbers and as hexadecimal digits, which nothing in a value can end: a batch of any size is
 //! one statement and one round trip, without a prepared statement for every number of rows.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -36,11 +36,17 @@ const FROZEN_SECONDS: u64 = 5;
 const WAIT_SECONDS: u64 = 20;
 
 /// `MySQL` or `MariaDB`.
-#[derive(Debug)]
 pub(crate) struct Mysql {
     options: MySqlConnectOptions,
     address: String,
     settings: String,
+}
+
+/// The driver's options show the password.
+impl fmt::Debug for Mysql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Mysql").field(&self.address).finish()
+    }
 }
 
 impl Mysql {
@@ -393,6 +399,14 @@ mod tests {
     use punctual_core::id::RunId;
 
     use super::*;
+
+    #[test]
+    fn no_password_is_shown() {
+        let dialect = Mysql::new("mysql://me:hunter2@db/x", Duration::from_secs(1)).unwrap();
+        let shown = format!("{dialect:?}");
+        assert!(shown.contains("me@db"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
 
     /// Columns of an explanation: `table`, `key`, `Extra`.
     #[test]

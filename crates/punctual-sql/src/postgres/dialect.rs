@@ -1,5 +1,6 @@
 //! What `PostgreSQL` spells its own way: connections, types, arrays for many rows.
 
+use std::fmt;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -46,7 +47,6 @@ const PARAMETERS: &[&str] = &[
 const FROZEN_MILLIS: u128 = 5_000;
 
 /// `PostgreSQL`.
-#[derive(Debug)]
 pub(crate) struct Postgres {
     options: PgConnectOptions,
     address: String,
@@ -54,6 +54,13 @@ pub(crate) struct Postgres {
     channel: String,
     /// Tells the notifications of this process from those of others.
     sender: String,
+}
+
+/// The driver's options show the password.
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Postgres").field(&self.address).finish()
+    }
 }
 
 impl Postgres {
@@ -491,6 +498,15 @@ fn cells(row: &PgRow) -> Result<Vec<Cell>, sqlx::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_password_is_shown() {
+        let dialect =
+            Postgres::new("postgres://me:hunter2@db/x", "p_", Duration::from_secs(1)).unwrap();
+        let shown = format!("{dialect:?}");
+        assert!(shown.contains("me@db"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
 
     #[test]
     fn questions_find_their_indexes() {

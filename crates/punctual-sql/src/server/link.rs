@@ -24,6 +24,8 @@ struct Home<D: Dialect> {
     dialect: D,
     idle: Mutex<Vec<Idle<D>>>,
     permits: Arc<Semaphore>,
+    /// Half of them, for questions that may take long: claims and renewals never wait for all of those.
+    long: Semaphore,
     /// Rollbacks that are underway; each ends with its sender.
     rollbacks: Mutex<Vec<watch::Receiver<()>>>,
     timeout: Duration,
@@ -91,6 +93,7 @@ impl<D: Dialect> Links<D> {
             dialect,
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(connections as usize)),
+            long: Semaphore::new((connections as usize / 2).max(1)),
             rollbacks: Mutex::default(),
             timeout,
             runtime: Handle::current(),
@@ -160,6 +163,13 @@ impl<D: Dialect> Links<D> {
     /// Asks a question.
     pub(crate) async fn ask(&self, statement: Statement) -> Result<Answer, Trouble> {
         self.first(statement, false).await.map(|(_, answer)| answer)
+    }
+
+    /// Asks a question whose answer may take long: there are never so many that nothing is left for what is urgent.
+    pub(crate) async fn ask_long(&self, statement: Statement) -> Result<Answer, Trouble> {
+        let turn = self.0.long.acquire().await;
+        let _turn = turn.map_err(|_| Trouble::Failed("the store is closed".to_owned()))?;
+        self.ask(statement).await
     }
 
     /// Sends one statement that changes something, and is a transaction by itself.

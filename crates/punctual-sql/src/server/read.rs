@@ -376,7 +376,7 @@ impl<D: Dialect> SqlBackend<D> {
                 sql.add(") AS c ORDER BY listed_at, id LIMIT ").int(limit)
             }
         };
-        let answer = self.links.ask(sql.done()).await?;
+        let answer = self.links.ask_long(sql.done()).await?;
         let found = answer.rows.iter();
         let listed = found.filter_map(|row| rows::listed(row, Timestamp::MIN));
         Ok(listed
@@ -409,7 +409,7 @@ impl<D: Dialect> SqlBackend<D> {
             let wanted = limit - runs.len();
             let answer = self
                 .links
-                .ask(self.runs_page(query, before, wanted))
+                .ask_long(self.runs_page(query, before, wanted))
                 .await?;
             runs.extend(rows::readable(&answer.rows));
             before = match answer.rows.last().map(|row| row[0].run()) {
@@ -513,7 +513,7 @@ impl<D: Dialect> SqlBackend<D> {
             .add(" WHERE finished_at >= ")
             .int(since.as_microsecond())
             .add(" GROUP BY state");
-        let answer = self.links.ask(sql.done()).await?;
+        let answer = self.links.ask_long(sql.done()).await?;
         let mut counts = BTreeMap::new();
         for row in &answer.rows {
             let state = row[0].text().map_err(broken)?;

@@ -155,7 +155,7 @@ impl<D: Dialect> SqlBackend<D> {
         let sql = self.sql("SELECT position, at, value FROM @log WHERE log = ");
         let sql = sql.name(log).add(" AND position > ").int(after);
         let sql = sql.add(" ORDER BY position LIMIT ").int(limit);
-        let answer = self.links.ask(sql.done()).await?;
+        let answer = self.links.ask_long(sql.done()).await?;
         let entry = |row: &Vec<Cell>| {
             Ok(LogEntry {
                 position: row[0].int()? as u64,

@@ -411,7 +411,7 @@ impl<D: Dialect> SqlBackend<D> {
             .name(&after)
             .add(" GROUP BY job_id ORDER BY job_id LIMIT ")
             .int(PRUNE_JOBS as i64);
-        let jobs = self.links.ask(sql.done()).await?.rows;
+        let jobs = self.links.ask_long(sql.done()).await?.rows;
         let read = |row: &Vec<Cell>| Ok((row[0].text()?.to_owned(), row[1].int()? as u64));
         let jobs: Result<Vec<(String, u64)>, String> = jobs.iter().map(read).collect();
         let jobs = jobs.map_err(Trouble::Failed)?;
@@ -449,7 +449,7 @@ impl<D: Dialect> SqlBackend<D> {
 
     /// Deletes the rows that a question names: what is over stays as it is, so they need no lock in between.
     async fn forget(&self, question: super::statement::Statement) -> Result<u64, Trouble> {
-        let found = self.links.ask(question).await?.rows;
+        let found = self.links.ask_long(question).await?.rows;
         if found.is_empty() {
             return Ok(0);
         }

@@ -17,7 +17,7 @@ use punctual_core::plan::{Finish, JobChange, PauseRequest};
 use punctual_core::run::{Ending, Run, RunKind, RunState};
 use punctual_core::store::{
     BoxFuture, ClaimFilter, ClaimRequest, Expect, FinishOutcome, JobQuery, JobStore, PAUSED_KEY,
-    ReclaimScope, RunQuery, SCHEDULER_NAMESPACE, StoreResult,
+    ReclaimScope, Renewed, RunQuery, SCHEDULER_NAMESPACE, StoreResult,
 };
 use punctual_core::zones::Zones;
 use punctual_sql::StoreOptions;
@@ -697,6 +697,40 @@ pub(crate) fn a_held_job_is_stepped_over<S: Server>(
     eventually(|| match reclaim(&store, 2).as_slice() {
         [id] if id == "a" => Ok(()),
         other => Err(format!("{other:?}")),
+    });
+}
+
+/// However many slow questions are asked, a lease is renewed.
+pub(crate) fn slow_questions_leave_room<S: Server>(
+    hold: impl Fn(&str, &str) -> Box<dyn std::any::Any>,
+) {
+    let Some(tables) = tables::<S>() else { return };
+    let clock = clock();
+    let store = tables.open(&clock);
+    add(&store, &clock, "a");
+    clock.advance(Duration::from_mins(1));
+    let run = claim(&store, 1).remove(0);
+    let text = match S::NAME {
+        "POSTGRES" => "LOCK TABLE @log IN ACCESS EXCLUSIVE MODE",
+        _ => "LOCK TABLES @log WRITE",
+    };
+    let held = hold(&tables.url, &text.replace('@', &tables.prefix));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                block_on(store.read_log("audit", 0, 1)).unwrap();
+                assert!(is_over.load(Ordering::Relaxed), "it was to be slow");
+            });
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let began = SystemClock.monotonic();
+        let renewed = block_on(store.renew(Duration::from_hours(1), &[(run.id, run.fence)]));
+        let waited = SystemClock.monotonic().checked_sub(began).unwrap();
+        is_over.store(true, Ordering::Relaxed);
+        drop(held);
+        assert_eq!(renewed.unwrap(), [Renewed::Kept]);
+        assert!(waited < Duration::from_secs(2), "{waited:?}");
     });
 }
 
