@@ -11,10 +11,10 @@ use punctual_backend::{
     After, Awaited, Backend, BackendResult, BackendStore, Body, Due, Fate, Listed, PruneProgress,
     Snapshot, StoreOptions, Version, Write, listed_at,
 };
-use punctual_conformance::{FreshStore, Place, START, change_trigger, job};
+use punctual_conformance::{FreshStore, JobSpec, Place, START, change_trigger, job};
 use punctual_core::clock::{Clock, SimClock, earlier, later};
 use punctual_core::id::{ExecutorName, Fence, JobId, NodeId, RunId, TaskName};
-use punctual_core::job::JobState;
+use punctual_core::job::{JobState, Policy};
 use punctual_core::plan::ReadyTrigger;
 use punctual_core::run::{Run, RunState};
 use punctual_core::store::{
@@ -168,7 +168,11 @@ struct Map {
     writes: Arc<AtomicUsize>,
     /// For how many milliseconds each unit waits for what it reads.
     waits: Arc<AtomicU64>,
+    /// A job whose next run another node sets to this, right after the next look at what is due.
+    moved: Moved,
 }
+
+type Moved = Arc<Mutex<Option<(JobId, Timestamp)>>>;
 
 impl Map {
     fn data(&self) -> MutexGuard<'_, Data> {
@@ -197,7 +201,7 @@ impl Backend for Map {
 
     async fn due(&self, unit: &mut Unit, due: Due<'_>) -> BackendResult<Vec<Snapshot>> {
         unit.is_claim = true;
-        let data = self.data();
+        let mut data = self.data();
         let now = self.clock.now();
         let mut found: Vec<_> = data
             .jobs
@@ -213,7 +217,21 @@ impl Backend for Map {
             .collect();
         found.sort_unstable();
         found.truncate(due.limit);
-        Ok(found.into_iter().map(|(_, id)| data.snapshot(id)).collect())
+        let found = found
+            .into_iter()
+            .map(|(_, id)| data.snapshot(id))
+            .collect::<Vec<_>>();
+        let moved = self.moved.lock().unwrap().take();
+        if let Some((id, to)) = moved {
+            let entry = data.jobs.get_mut(&id).unwrap();
+            entry.version += 1_000_000;
+            let job = entry.job.as_mut().unwrap();
+            job.state.extra = Some(to);
+            job.state.due_at = Some(to);
+            job.state.wake_at = Some(to);
+            job.wake_at = Some(to);
+        }
+        Ok(found)
     }
 
     async fn jobs(&self, _: &mut Unit, ids: &[JobId]) -> BackendResult<Vec<Snapshot>> {
@@ -539,6 +557,7 @@ struct Shared {
     disturbed: Option<usize>,
     writes: Arc<AtomicUsize>,
     waits: Arc<AtomicU64>,
+    moved: Moved,
 }
 
 impl Place for Shared {
@@ -549,6 +568,7 @@ impl Place for Shared {
             disturbed: self.disturbed,
             writes: Arc::clone(&self.writes),
             waits: Arc::clone(&self.waits),
+            moved: Arc::clone(&self.moved),
         };
         let options = StoreOptions::default().clock(Arc::new(clock.clone()));
         Box::pin(async move {
@@ -578,6 +598,7 @@ fn shared(disturbed: Option<usize>) -> Shared {
         disturbed,
         writes: Arc::default(),
         waits: Arc::default(),
+        moved: Arc::default(),
     }
 }
 
@@ -635,16 +656,7 @@ fn an_edit_that_waited_begins_no_other_life() {
         let added = store.add_many(vec![addition(false, 1)]).await.unwrap();
         let before = added[0].as_ref().unwrap().job.state.clone();
         clock.advance(Duration::from_secs(1));
-        let request = ClaimRequest {
-            node: NodeId(1),
-            lease: Duration::from_secs(30),
-            filter: ClaimFilter {
-                tasks: Arc::new(BTreeSet::from([TaskName::new("t").unwrap()])),
-                slots: BTreeMap::from([(ExecutorName::default(), 10)]),
-            },
-            limit: 10,
-        };
-        let claimed = store.claim(request).await.unwrap();
+        let claimed = store.claim(request(10)).await.unwrap();
         assert_eq!(claimed.jobs.len(), 1);
         shared.waits.store(500, Ordering::Relaxed);
         let ready = ReadyTrigger {
@@ -663,4 +675,52 @@ fn an_edit_that_waited_begins_no_other_life() {
         assert_eq!(changed.state.key, before.key, "it is the same life");
         assert!(changed.state.due_at > before.due_at);
     });
+}
+
+/// A job that another node moves while a claim looks at it, and that is seen again by the claim's next look, has one
+/// decision: what the claim says it took is taken.
+#[test]
+fn a_job_that_is_seen_again_has_one_decision() {
+    async_io::block_on(async {
+        let clock = SimClock::new(Timestamp::from_second(START).unwrap());
+        let shared = shared(None);
+        let store = shared.open(&clock).await.unwrap();
+        let add = |spec: JobSpec| {
+            let addition = spec.addition(clock.now(), &Zones::system());
+            store.add_many(vec![addition])
+        };
+        add(job("a").every(10)).await.unwrap();
+        // Too late to run, it leaves a slot free, so that the claim looks again.
+        let policy = Policy {
+            misfire_grace_time: Some(Duration::from_secs(1)),
+            ..Policy::default()
+        };
+        add(job("b").every(10).policy(policy)).await.unwrap();
+        clock.advance(Duration::from_secs(15));
+        let to = Timestamp::from_second(START + 12).unwrap();
+        *shared.moved.lock().unwrap() = Some((JobId::new("a").unwrap(), to));
+        let claimed = store.claim(request(2)).await.unwrap();
+        let told: Vec<_> = claimed
+            .jobs
+            .iter()
+            .flat_map(|job| &job.started)
+            .map(|run| run.id)
+            .collect();
+        let owned = store.owned_by(NodeId(1)).await.unwrap();
+        let owned: Vec<_> = owned.iter().map(|run| run.id).collect();
+        assert_eq!(told, owned);
+        assert!(shared.moved.lock().unwrap().is_none());
+    });
+}
+
+fn request(slots: usize) -> ClaimRequest {
+    ClaimRequest {
+        node: NodeId(1),
+        lease: Duration::from_secs(30),
+        filter: ClaimFilter {
+            tasks: Arc::new(BTreeSet::from([TaskName::new("t").unwrap()])),
+            slots: BTreeMap::from([(ExecutorName::default(), slots)]),
+        },
+        limit: 10,
+    }
 }
