@@ -24,7 +24,7 @@ pub enum StoreKind {
     Mysql,
     /// `redis://USER:PASSWORD@HOST:PORT/NUMBER`; `rediss://` with TLS.
     Redis,
-    /// `mongodb://USER:PASSWORD@HOST:PORT/DATABASE`, also `mongodb+srv://`.
+    /// `mongodb://USER:PASSWORD@HOST:PORT/DATABASE`. The store refuses `mongodb+srv://` and says to name the hosts.
     Mongodb,
 }
 

@@ -49,6 +49,16 @@
 //!
 //! All three are the same engine; [`Scheduler`](scheduler::Scheduler) is the handle to it.
 //!
+//! # Which job store
+//!
+//! | jobs live | address | feature |
+//! |---|---|---|
+//! | in this process | `memory:` | |
+//! | in a file, for processes of one machine | `sqlite:FILE` | `sqlite` (default) |
+//! | on a server, for nodes anywhere | `postgres://…`, `mysql://…`, `redis://…`, `mongodb://…` | `postgres`, `mysql`, `redis`, `mongodb` |
+//!
+//! [`open_store`] opens any of them by its address; [`migrate`] moves jobs and ledger from one to another.
+//!
 //! # Where to read on
 //!
 //! [`trigger`] says when jobs fire, [`task`] what they call, [`scheduler`] what can be done with them, [`store`] what a
