@@ -72,6 +72,8 @@ struct RetryDocument {
     backoff: Backoff,
     #[serde(with = "seconds", default = "one_hour")]
     max_delay: Duration,
+    #[serde(with = "seconds", default, skip_serializing_if = "Duration::is_zero")]
+    jitter: Duration,
 }
 
 fn ten_seconds() -> Duration {
@@ -89,19 +91,21 @@ impl Serialize for Retry {
             delay,
             backoff,
             max_delay,
+            jitter,
         } = *self;
         RetryDocument {
             attempts,
             delay,
             backoff,
             max_delay,
+            jitter,
         }
         .serialize(s)
     }
 }
 
 impl<'de> Deserialize<'de> for Retry {
-    /// From `{"attempts": 3, "delay": 10, "backoff": "fixed|linear|exponential", "max_delay": 3600}`; all but
+    /// From `{"attempts": 3, "delay": 10, "backoff": "fixed|linear|exponential", "max_delay": 3600, "jitter": 0}`; all but
     /// `attempts` (2 to 100, the first included) may be left out.
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let RetryDocument {
@@ -109,6 +113,7 @@ impl<'de> Deserialize<'de> for Retry {
             delay,
             backoff,
             max_delay,
+            jitter,
         } = RetryDocument::deserialize(d)?;
         if !(2..=100).contains(&attempts) {
             let text =
@@ -120,6 +125,7 @@ impl<'de> Deserialize<'de> for Retry {
             delay,
             backoff,
             max_delay,
+            jitter,
         })
     }
 }

@@ -140,6 +140,11 @@ impl Default for ExecutorName {
     }
 }
 
+/// A random number from 0 up to 1.
+pub(crate) fn random_fraction() -> f64 {
+    f64::from(random_u128() as u32) / f64::from(u32::MAX)
+}
+
 fn random_u128() -> u128 {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the operating system has random numbers");

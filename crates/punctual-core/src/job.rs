@@ -94,6 +94,8 @@ pub struct Retry {
     pub backoff: Backoff,
     /// The longest wait.
     pub max_delay: Duration,
+    /// How much longer than that a wait may be, at random: so that what failed together is not tried again together.
+    pub jitter: Duration,
 }
 
 impl Retry {
@@ -104,11 +106,13 @@ impl Retry {
             delay,
             backoff: Backoff::Fixed,
             max_delay: Duration::from_hours(1),
+            jitter: Duration::ZERO,
         }
     }
 
-    /// How long to wait after attempt number `made` has failed; `None` when there is no further one.
-    pub fn wait_after(&self, made: u32) -> Option<Duration> {
+    /// How long to wait after attempt number `made` has failed; `None` when there is no further one. `chance`, from 0 up to 1,
+    /// is the part of the jitter that is added.
+    pub fn wait_after(&self, made: u32, chance: f64) -> Option<Duration> {
         if made >= self.attempts {
             return None;
         }
@@ -117,7 +121,8 @@ impl Retry {
             Backoff::Linear => made,
             Backoff::Exponential => 1_u32.checked_shl(made - 1).unwrap_or(u32::MAX),
         };
-        Some(self.delay.saturating_mul(factor).min(self.max_delay))
+        let wait = self.delay.saturating_mul(factor).min(self.max_delay);
+        Some(wait.saturating_add(self.jitter.mul_f64(chance.clamp(0.0, 1.0))))
     }
 }
 
@@ -348,7 +353,7 @@ mod tests {
                 ..Retry::fixed(5, delay)
             };
             (1..=5)
-                .map(|made| retry.wait_after(made).map(|wait| wait.as_secs()))
+                .map(|made| retry.wait_after(made, 0.0).map(|wait| wait.as_secs()))
                 .collect::<Vec<_>>()
         };
         let ten = Duration::from_secs(10);
@@ -364,5 +369,11 @@ mod tests {
             waits(Backoff::Exponential, ten),
             [Some(10), Some(20), Some(40), Some(50), None]
         );
+        let retry = Retry {
+            jitter: ten,
+            ..Retry::fixed(3, ten)
+        };
+        let spread = [0.0, 0.5, 1.0].map(|chance| retry.wait_after(1, chance));
+        assert_eq!(spread, [10, 15, 20].map(|s| Some(Duration::from_secs(s))));
     }
 }

@@ -156,6 +156,7 @@ pub async fn definitions_come_back_whole(trial: Trial) -> Verdict {
         overlap: Overlap::CancelRunning,
         retry: Some(Retry {
             backoff: Backoff::Exponential,
+            jitter: Duration::from_millis(500),
             ..Retry::fixed(4, Duration::from_secs(3))
         }),
         timeout: Some(Duration::from_secs(90)),

@@ -6,7 +6,7 @@ use futures_util::future::Abortable;
 
 use super::shared::{Attached, InFlight, Place, Shared, Stop, lock};
 use crate::clock::later;
-use crate::id::RunId;
+use crate::id::{RunId, random_fraction};
 use crate::job::OnCrash;
 use crate::plan::Finish;
 use crate::run::{Ending, Reason};
@@ -95,7 +95,7 @@ fn finish_of(
     let next_attempt_at = match ending {
         Ending::Failed | Ending::TimedOut => policy
             .retry
-            .and_then(|retry| retry.wait_after(run.attempt - run.crashes))
+            .and_then(|retry| retry.wait_after(run.attempt - run.crashes, random_fraction()))
             .map(|wait| later(now(), wait)),
         // The rest of the work is handed to whoever comes next.
         Ending::Cancelled(Reason::Shutdown) if policy.on_crash == OnCrash::Rerun => Some(now()),
