@@ -107,6 +107,12 @@ impl Draft {
         }
     }
 
+    pub(crate) fn forget_broken_runs(&mut self) {
+        if self.live.is_err() {
+            self.live = Ok(Vec::new());
+        }
+    }
+
     pub(crate) fn live_run(&self, id: RunId) -> Option<&Run> {
         let live = self.live.as_ref().ok()?;
         live.iter().find(|run| run.id == id)

@@ -241,13 +241,11 @@ impl<B: Backend> Shared<B> {
         }
         let (shown, fence) = match &draft.body {
             Lying::Nothing { .. } => return Ok(None),
-            Lying::Job { state, .. } => {
-                let fence = state.fence;
-                draft.live()?;
-                (None, fence)
-            }
+            Lying::Job { state, .. } => (draft.job().map(StoredJob::Job), state.fence),
             Lying::Unreadable(unreadable) => (Some(unreadable.shown(&draft.id)), unreadable.fence),
         };
+        // A run that cannot be read is left to whoever can read it; its job goes all the same.
+        draft.forget_broken_runs();
         let withdrawn: Vec<Run> = draft
             .live()?
             .iter()

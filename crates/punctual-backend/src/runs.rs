@@ -72,8 +72,15 @@ impl<B: Backend> Shared<B> {
             let message = "the ledger has the next attempt of a run already; nothing was changed";
             return Err(StoreError::failed(message).into());
         }
-        if !superseded.is_empty() {
-            self.backend.supersede(&superseded, now).await?;
+        superseded.sort_unstable();
+        // The ends are written, so this must not have them told again.
+        if !superseded.is_empty()
+            && let Err(error) = self.backend.supersede(&superseded, now).await
+        {
+            tracing::warn!(
+                ?error,
+                "late results were refused, and the ledger could not note it"
+            );
         }
         Ok(answers
             .into_iter()

@@ -49,11 +49,17 @@ impl<B: Backend> Shared<B> {
         F: Future<Output = BackendResult<T>>,
     {
         let mut tries = 0;
+        let began = self.clock.monotonic();
         loop {
             match self.within(attempt()).await {
                 Ok(done) => return Ok(done),
                 Err(BackendError::Store(error)) => return Err(error),
-                Err(BackendError::Again(why)) => self.pause(&mut tries, &why).await?,
+                Err(BackendError::Again(why)) => {
+                    if self.clock.monotonic().saturating_sub(began) >= self.timeout {
+                        return Err(StoreError::unavailable(why));
+                    }
+                    self.pause(&mut tries, &why).await?;
+                }
             }
         }
     }

@@ -168,6 +168,8 @@ struct Map {
     writes: Arc<AtomicUsize>,
     /// For how many milliseconds each unit waits for what it reads.
     waits: Arc<AtomicU64>,
+    /// A job one of whose runs cannot be read.
+    broken: Arc<Mutex<Option<JobId>>>,
     /// A job whose next run another node sets to this, right after the next look at what is due.
     moved: Moved,
 }
@@ -237,7 +239,15 @@ impl Backend for Map {
     async fn jobs(&self, _: &mut Unit, ids: &[JobId]) -> BackendResult<Vec<Snapshot>> {
         assert!(ids.is_sorted_by(|a, b| a < b), "ids ascend");
         let data = self.data();
-        Ok(ids.iter().map(|id| data.snapshot(id)).collect())
+        let broken = self.broken.lock().unwrap().clone();
+        let snapshot = |id: &JobId| {
+            let mut snapshot = data.snapshot(id);
+            if broken.as_ref() == Some(id) {
+                snapshot.live = Err("a word of a newer program".to_owned());
+            }
+            snapshot
+        };
+        Ok(ids.iter().map(snapshot).collect())
     }
 
     async fn rows(&self, _: &mut Unit, ids: &[RunId]) -> BackendResult<Vec<Run>> {
@@ -558,6 +568,7 @@ struct Shared {
     writes: Arc<AtomicUsize>,
     waits: Arc<AtomicU64>,
     moved: Moved,
+    broken: Arc<Mutex<Option<JobId>>>,
 }
 
 impl Place for Shared {
@@ -569,6 +580,7 @@ impl Place for Shared {
             writes: Arc::clone(&self.writes),
             waits: Arc::clone(&self.waits),
             moved: Arc::clone(&self.moved),
+            broken: Arc::clone(&self.broken),
         };
         let options = StoreOptions::default().clock(Arc::new(clock.clone()));
         Box::pin(async move {
@@ -599,6 +611,7 @@ fn shared(disturbed: Option<usize>) -> Shared {
         writes: Arc::default(),
         waits: Arc::default(),
         moved: Arc::default(),
+        broken: Arc::default(),
     }
 }
 
@@ -710,6 +723,28 @@ fn a_job_that_is_seen_again_has_one_decision() {
         let owned: Vec<_> = owned.iter().map(|run| run.id).collect();
         assert_eq!(told, owned);
         assert!(shared.moved.lock().unwrap().is_none());
+    });
+}
+
+/// A job goes when it is told to, also where one of its runs cannot be read.
+#[test]
+fn a_run_that_cannot_be_read_keeps_no_job() {
+    async_io::block_on(async {
+        let clock = SimClock::new(Timestamp::from_second(START).unwrap());
+        let shared = shared(None);
+        let store = shared.open(&clock).await.unwrap();
+        for id in ["a", "b"] {
+            let addition = job(id).every(10).addition(clock.now(), &Zones::system());
+            store.add_many(vec![addition]).await.unwrap();
+        }
+        let id = JobId::new("a").unwrap();
+        *shared.broken.lock().unwrap() = Some(id.clone());
+        assert!(store.enqueue(&id).await.is_ok_and(|enqueued| {
+            matches!(enqueued, punctual_core::store::Enqueued::Unreadable(_))
+        }));
+        assert!(store.remove(&id).await.unwrap().is_some());
+        *shared.broken.lock().unwrap() = Some(JobId::new("b").unwrap());
+        assert_eq!(store.remove_all().await.unwrap(), 1);
     });
 }
 
