@@ -8,7 +8,6 @@
 pub mod codec;
 
 mod backend;
-mod cache;
 mod changed;
 mod claim;
 mod delegate;

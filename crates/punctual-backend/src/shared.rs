@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use punctual_core::clock::Clock;
+use punctual_core::definitions::DefinitionCache;
 use punctual_core::document;
-use punctual_core::id::{JobId, RunIds};
+use punctual_core::id::{JobId, JobKey, RunIds};
 use punctual_core::job::{Job, JobDefinition, JobState, StoredJob, UnreadableJob};
 use punctual_core::plan::Moment;
 use punctual_core::store::{StoreError, StoreResult};
@@ -15,7 +16,6 @@ use punctual_core::zones::Zones;
 use crate::backend::{
     Backend, BackendError, BackendResult, Body, Fate, Listed, Snapshot, Version, Write,
 };
-use crate::cache::{Cache, Edition};
 use crate::changed::Changed;
 use crate::draft::{Draft, Lying, Unreadable};
 use crate::parked::Parked;
@@ -25,6 +25,9 @@ const TRIES: u32 = 60;
 /// The longest wait between two tries.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
+/// Told apart by the life of the id and the revision.
+type Definitions = DefinitionCache<(JobKey, u64)>;
+
 /// The database, and what is known of it in this process.
 #[derive(Debug)]
 pub(crate) struct Shared<B> {
@@ -32,13 +35,13 @@ pub(crate) struct Shared<B> {
     pub(crate) zones: Zones,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: RunIds,
-    pub(crate) cache: Mutex<Cache>,
+    pub(crate) cache: Mutex<Definitions>,
     pub(crate) parked: Parked,
     pub(crate) changed: Changed,
     pub(crate) timeout: Duration,
 }
 
-fn edition(state: &JobState) -> Edition {
+fn edition(state: &JobState) -> (JobKey, u64) {
     (state.key, state.revision)
 }
 
@@ -103,7 +106,7 @@ impl<B: Backend> Shared<B> {
         }
     }
 
-    pub(crate) fn with_cache<T>(&self, f: impl FnOnce(&mut Cache) -> T) -> T {
+    pub(crate) fn with_cache<T>(&self, f: impl FnOnce(&mut Definitions) -> T) -> T {
         f(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

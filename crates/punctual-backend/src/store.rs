@@ -10,6 +10,7 @@ use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use jiff::Timestamp;
 use punctual_core::clock::SystemClock;
+use punctual_core::definitions::DefinitionCache;
 use punctual_core::id::{Fence, JobId, NodeId, RunId, RunIds};
 use punctual_core::job::StoredJob;
 use punctual_core::plan::{AddRefusal, Addition, Finish, JobChange};
@@ -24,7 +25,6 @@ use serde_json::Value;
 use tokio::runtime::{Handle, Runtime};
 
 use crate::backend::{Backend, PruneProgress};
-use crate::cache::Cache;
 use crate::changed::Changed;
 use crate::options::StoreOptions;
 use crate::parked::Parked;
@@ -83,7 +83,7 @@ impl<B: Backend> BackendStore<B> {
             zones: options.zones,
             clock: options.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             ids: RunIds::default(),
-            cache: Mutex::new(Cache::new(options.definitions_cached)),
+            cache: Mutex::new(DefinitionCache::new(options.definitions_cached)),
             parked: Parked::default(),
             changed,
             timeout: options.timeout,

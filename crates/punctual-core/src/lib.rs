@@ -9,6 +9,7 @@
 pub mod cancel;
 pub mod clock;
 pub mod decide;
+pub mod definitions;
 pub mod document;
 pub mod event;
 pub mod executor;

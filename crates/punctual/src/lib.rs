@@ -65,8 +65,8 @@
 //! job store promises.
 
 pub use punctual_core::{
-    cancel, clock, decide, document, event, executor, id, job, memory, output, plan, run, runtime,
-    scheduler, store, task, zones,
+    cancel, clock, decide, definitions, document, event, executor, id, job, memory, output, plan,
+    run, runtime, scheduler, store, task, zones,
 };
 pub use punctual_trigger as trigger;
 

@@ -11,7 +11,6 @@
 //!
 //! Time is the injected clock's. All processes on one file share a machine, and so its clock.
 
-mod cache;
 mod claim;
 mod error;
 mod jobs;
@@ -37,6 +36,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use punctual_core::clock::{Clock, SystemClock};
+use punctual_core::definitions::DefinitionCache;
 use punctual_core::id::{Fence, JobId, NodeId, RunId, RunIds};
 use punctual_core::job::StoredJob;
 use punctual_core::plan::{AddRefusal, Addition, Finish, JobChange};
@@ -49,7 +49,6 @@ use punctual_core::store::{
 use punctual_core::zones::Zones;
 use serde_json::Value;
 
-use self::cache::Cache;
 use self::locks::Locks;
 use self::parked::Parked;
 use self::read::Reader;
@@ -153,7 +152,7 @@ impl SqliteStore {
             clock: Arc::clone(&options.clock),
             zones: options.zones.clone(),
             ids: RunIds::default(),
-            cache: Cache::new(options.definitions_cached),
+            cache: DefinitionCache::new(options.definitions_cached),
             parked: Arc::clone(&parked),
             locks: Arc::clone(&locks),
             changed: changed.clone(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use punctual_core::clock::Clock;
 use punctual_core::decide::JobView;
+use punctual_core::definitions::DefinitionCache;
 use punctual_core::document;
 use punctual_core::id::{Fence, JobId, RunId, RunIds};
 use punctual_core::job::{Job, JobDefinition, JobState};
@@ -15,7 +16,6 @@ use punctual_core::store::StoreError;
 use punctual_core::zones::Zones;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::cache::Cache;
 use super::error::Result;
 use super::locks::{DeadNode, Locks};
 use super::parked::Parked;
@@ -30,7 +30,7 @@ pub(super) struct Session {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) zones: Zones,
     pub(super) ids: RunIds,
-    pub(super) cache: Cache,
+    pub(super) cache: DefinitionCache<(i64, i64)>,
     pub(super) parked: Arc<Parked>,
     pub(super) locks: Arc<Locks>,
     pub(super) changed: Changed,

@@ -1,28 +1,29 @@
-//! Definitions that were read and compiled, so that a fire neither parses JSON nor compiles a trigger.
+//! Definitions that were read and compiled, for job stores: so that a fire neither parses JSON nor compiles a trigger.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use punctual_core::id::JobId;
-use punctual_core::job::JobDefinition;
+use crate::id::JobId;
+use crate::job::JobDefinition;
 
 /// A bounded map that forgets what was not asked for lately: what is found in the older half moves to the younger, and
-/// when that is full the older half goes.
+/// when that is full the older half goes. `E` is what a store tells one edition of a definition from the next by.
 #[derive(Debug)]
-pub(super) struct Cache {
-    young: HashMap<JobId, Entry>,
-    old: HashMap<JobId, Entry>,
+pub struct DefinitionCache<E> {
+    young: HashMap<JobId, Entry<E>>,
+    old: HashMap<JobId, Entry<E>>,
     half: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
-    edition: (i64, i64),
+struct Entry<E> {
+    edition: E,
     definition: Arc<JobDefinition>,
 }
 
-impl Cache {
-    pub(super) fn new(definitions_max: usize) -> Self {
+impl<E: Copy + PartialEq> DefinitionCache<E> {
+    /// Room for so many definitions, or a few more.
+    pub fn new(definitions_max: usize) -> Self {
         Self {
             young: HashMap::new(),
             old: HashMap::new(),
@@ -31,7 +32,7 @@ impl Cache {
     }
 
     /// The definition of a job, if it is that of this edition.
-    pub(super) fn get(&mut self, id: &JobId, edition: (i64, i64)) -> Option<Arc<JobDefinition>> {
+    pub fn get(&mut self, id: &JobId, edition: E) -> Option<Arc<JobDefinition>> {
         if let Some(entry) = self.young.get(id) {
             return (entry.edition == edition).then(|| Arc::clone(&entry.definition));
         }
@@ -44,7 +45,8 @@ impl Cache {
         Some(definition)
     }
 
-    pub(super) fn put(&mut self, edition: (i64, i64), definition: &Arc<JobDefinition>) {
+    /// Keeps a definition.
+    pub fn put(&mut self, edition: E, definition: &Arc<JobDefinition>) {
         let entry = Entry {
             edition,
             definition: Arc::clone(definition),
@@ -52,19 +54,21 @@ impl Cache {
         self.insert(definition.id.clone(), entry);
     }
 
-    fn insert(&mut self, id: JobId, entry: Entry) {
+    fn insert(&mut self, id: JobId, entry: Entry<E>) {
         if self.young.len() >= self.half {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(id, entry);
     }
 
-    pub(super) fn remove(&mut self, id: &JobId) {
+    /// Forgets one.
+    pub fn remove(&mut self, id: &JobId) {
         self.young.remove(id);
         self.old.remove(id);
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Forgets all.
+    pub fn clear(&mut self) {
         self.young.clear();
         self.old.clear();
     }
