@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use punctual::address::StoreAddress;
+use punctual::address::{StoreAddress, StoreKind};
 use punctual::migrate::{MigrateError, MigrateOptions, Migrated, migrate};
 use punctual::{OpenOptions, open_store};
 use punctual_core::store::JobStore;
@@ -43,6 +43,13 @@ pub(crate) struct MigrateArgs {
 pub(crate) async fn run(args: &MigrateArgs) -> Outcome {
     if args.from == args.to && args.from_prefix == args.to_prefix {
         return Err(Failure::usage("--from and --to are the same store"));
+    }
+    for (flag, address) in [("--from", &args.from), ("--to", &args.to)] {
+        if address.kind() == StoreKind::Memory {
+            return Err(Failure::usage(format!(
+                "{flag} memory: would end with this command; there is nothing to move from it or to it"
+            )));
+        }
     }
     let is_file = args.from.path().is_none_or(std::path::Path::exists);
     if !is_file {
@@ -109,6 +116,9 @@ fn failure(error: &MigrateError) -> Failure {
     let failure = Failure::new(
         match error {
             MigrateError::LiveSource { .. }
+            | MigrateError::SameStore
+            | MigrateError::MovedElsewhere
+            | MigrateError::Occupied { .. }
             | MigrateError::StillRunning { .. }
             | MigrateError::SourceWentOn
             | MigrateError::Done => Code::Conflict,
@@ -120,6 +130,9 @@ fn failure(error: &MigrateError) -> Failure {
         MigrateError::LiveSource { .. } => failure.hint(
             "stop the servers, or say --pause-source: no run starts there any more, and those that go on are waited for",
         ),
+        MigrateError::MovedElsewhere => {
+            failure.hint("POST /scheduler/resume on a server of the source lets it go on; see docs/stores.md")
+        }
         MigrateError::StillRunning { .. } => {
             failure.hint("the source stays paused; the same command goes on, --wait sets for how long it waits")
         }

@@ -59,7 +59,7 @@ async fn serve(settings: &Settings) -> Outcome {
             "{} can be reached from other machines, so it takes a token of your own",
             settings.listen
         ))
-        .hint("set PUNCTUAL_TOKEN or --token-file to at least 32 random characters, or listen on 127.0.0.1"));
+        .hint("set PUNCTUAL_TOKEN or --token-file to at least 16 random characters, or listen on 127.0.0.1"));
     }
     let mut signals = signals::Signals::listen()?;
     let zones = zones(settings.timezone.as_deref())?;
@@ -132,6 +132,12 @@ async fn serve(settings: &Settings) -> Outcome {
     gate.open(router((*scheduler).clone(), options));
     if is_prompt {
         let _ = announce();
+    }
+    if let Ok(true) = scheduler.is_paused().await {
+        tracing::warn!(
+            "the scheduler is paused, on this store and so on every node: nothing starts until POST {}/resume",
+            settings.prefix
+        );
     }
 
     tokio::select! {

@@ -1,6 +1,11 @@
 //! SIGTERM and Ctrl-C.
 
+use std::time::Duration;
+
 use crate::exit::{Failure, Outcome};
+
+/// Signals that come within this time of the first are its echo.
+const ECHO: Duration = Duration::from_millis(500);
 
 /// The signals that end a server.
 #[derive(Debug)]
@@ -47,9 +52,18 @@ impl Signals {
         }
     }
 
-    /// Ends the process at the next one.
+    /// Ends the process at the next one. What comes at once is the same wish: some senders signal the process and then its
+    /// whole group.
     pub(crate) fn exit_on_next(mut self) {
         tokio::spawn(async move {
+            let echo = tokio::time::sleep(ECHO);
+            tokio::pin!(echo);
+            loop {
+                tokio::select! {
+                    _ = self.next() => {}
+                    () = &mut echo => break,
+                }
+            }
             let signal = self.next().await;
             tracing::warn!(signal, "ending at once; what ran is left to its lease");
             std::process::exit(1);

@@ -1,12 +1,14 @@
 //! Moving jobs and their ledger from one job store to another.
 //!
 //! The source is paused first, and stays so: two clusters that both had the jobs would run them twice. The target is
-//! paused until all is there. Whatever is there already is left alone, so an interrupted move goes on where it stood when
-//! it is asked for again. In the end the source is read once more: where anything changed meanwhile, the move fails.
+//! paused until all is there. What an interrupted move has brought is left alone when it is asked for again; a job of the
+//! target's own with the same id is a reason to refuse. In the end the source is read once more: where anything changed
+//! meanwhile, the move fails.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use punctual_core::id::JobId;
+use punctual_core::id::{JobId, JobKey};
 use punctual_core::job::StoredJob;
 use punctual_core::run::RunState;
 use punctual_core::scheduler::NodeRecord;
@@ -19,8 +21,12 @@ use serde_json::json;
 
 /// Where a move leaves its marks.
 const NAMESPACE: &str = "migration";
-/// The record by which a source is known again.
-const SOURCE_KEY: &str = "source";
+/// The record by which a store is known again.
+const STORE_KEY: &str = "store";
+/// The record in a source that says where it is moved to.
+const TARGET_KEY: &str = "target";
+/// How many ids an error names.
+const IDS_NAMED: usize = 10;
 /// How many jobs are moved at a time.
 const JOBS: usize = 200;
 /// How many rows of the ledger are moved at a time.
@@ -67,6 +73,25 @@ pub enum MigrateError {
         "the source has neither jobs nor a ledger; is it the right address, and the right prefix?"
     )]
     EmptySource,
+    /// Both are the same store, by whatever address.
+    #[error("source and target are the same store")]
+    SameStore,
+    /// The source is paused because it is moved, or was moved, to another target.
+    #[error(
+        "the source was moved to another store, or half of it; resume its scheduler first if that is to be undone"
+    )]
+    MovedElsewhere,
+    /// Jobs of the target have ids of the source's.
+    #[error(
+        "the target has jobs with the same ids ({}{}); remove them there, or rename them, and begin anew",
+        .ids.join(", "), if *.more { ", …" } else { "" }
+    )]
+    Occupied {
+        /// Some of the ids.
+        ids: Vec<String>,
+        /// Whether there are more.
+        more: bool,
+    },
     /// The source is paused, and runs that began before go on. Ask again a little later.
     #[error("{runs} runs still go on in the source")]
     StillRunning {
@@ -121,9 +146,17 @@ pub async fn migrate(
     mut progress: impl FnMut(&Migrated),
 ) -> Result<Migrated, MigrateError> {
     refuse_empty(from).await?;
-    let (pause, was_paused) = pause_source(from, options).await?;
-    let id = source_id(from).await?;
-    let mut mark = begin(to, &id, &pause, was_paused).await?;
+    let id = store_id(from).await.map_err(source)?;
+    let target_id = store_id(to).await.map_err(target)?;
+    if id == target_id {
+        return Err(MigrateError::SameStore);
+    }
+    if to.record(NAMESPACE, &id).await.map_err(target)?.is_none() {
+        // The first attempt: a refusal is to change nothing.
+        refuse_occupied(from, to).await?;
+    }
+    let (pause, was_paused) = pause_source(from, &target_id, options).await?;
+    let mut mark = begin(from, to, &id, &pause, was_paused).await?;
     await_runs(from).await?;
 
     let mut done = Migrated::default();
@@ -142,15 +175,12 @@ pub async fn migrate(
     if now.as_ref() != Some(&pause) || seen != seen_again {
         return Err(MigrateError::SourceWentOn);
     }
-    if !mark.stay_paused {
-        to.put_record(SCHEDULER_NAMESPACE, PAUSED_KEY, None, Expect::Any)
-            .await
-            .map_err(target)?;
-    }
+    // First the mark: whoever asks once more must not bring back what was removed meanwhile.
     mark.is_done = true;
     to.put_record(NAMESPACE, &id, Some(json!(mark)), Expect::Any)
         .await
         .map_err(target)?;
+    let_go(to, &mark).await?;
     progress(&done);
     Ok(done)
 }
@@ -173,18 +203,28 @@ async fn refuse_empty(from: &dyn JobStore) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Lets no run start in the source any more. Returns the record that says so, and whether it had been there before.
+/// What a store says about being paused, if it is.
+async fn pause_of(store: &dyn JobStore) -> Result<Option<Record>, StoreError> {
+    let record = store.record(SCHEDULER_NAMESPACE, PAUSED_KEY).await?;
+    Ok(record.filter(|record| record.value["paused"] == true))
+}
+
+fn is_by_a_move(pause: &Record) -> bool {
+    pause.value["by"] == NAMESPACE
+}
+
+/// Lets no run start in the source any more. Returns the record that says so, and whether somebody else had said so before.
 async fn pause_source(
     from: &dyn JobStore,
+    target_id: &str,
     options: &MigrateOptions,
 ) -> Result<(Record, bool), MigrateError> {
-    let read = || async {
-        let record = from.record(SCHEDULER_NAMESPACE, PAUSED_KEY).await;
-        let is_pause = |record: &Record| record.value["paused"] == true;
-        Ok::<_, MigrateError>(record.map_err(source)?.filter(is_pause))
-    };
-    if let Some(pause) = read().await? {
-        let by_a_move = pause.value["by"] == NAMESPACE;
+    if let Some(pause) = pause_of(from).await.map_err(source)? {
+        let by_a_move = is_by_a_move(&pause);
+        let moved_to = from.record(NAMESPACE, TARGET_KEY).await.map_err(source)?;
+        if by_a_move && moved_to.is_some_and(|record| record.value != target_id) {
+            return Err(MigrateError::MovedElsewhere);
+        }
         return Ok((pause, !by_a_move));
     }
     let now = from.now().await.map_err(source)?;
@@ -197,62 +237,133 @@ async fn pause_source(
     if !live.is_empty() && !options.pause_live_source {
         return Err(MigrateError::LiveSource { nodes: live });
     }
+    from.put_record(NAMESPACE, TARGET_KEY, Some(json!(target_id)), Expect::Any)
+        .await
+        .map_err(source)?;
     let value = json!({ "paused": true, "at": now, "by": NAMESPACE });
     from.put_record(SCHEDULER_NAMESPACE, PAUSED_KEY, Some(value), Expect::Any)
         .await
         .map_err(source)?;
-    let pause = read().await?.ok_or(MigrateError::SourceWentOn)?;
-    Ok((pause, false))
+    let pause = pause_of(from).await.map_err(source)?;
+    Ok((pause.ok_or(MigrateError::SourceWentOn)?, false))
 }
 
-/// A name for the source that it keeps.
-async fn source_id(from: &dyn JobStore) -> Result<String, MigrateError> {
+/// A name for a store that it keeps.
+async fn store_id(store: &dyn JobStore) -> Result<String, StoreError> {
     let fresh = json!(JobId::random().as_str());
-    from.put_record(NAMESPACE, SOURCE_KEY, Some(fresh), Expect::Absent)
-        .await
-        .map_err(source)?;
-    let record = from.record(NAMESPACE, SOURCE_KEY).await.map_err(source)?;
+    store
+        .put_record(NAMESPACE, STORE_KEY, Some(fresh), Expect::Absent)
+        .await?;
+    let record = store.record(NAMESPACE, STORE_KEY).await?;
     record
         .and_then(|record| record.value.as_str().map(str::to_owned))
-        .ok_or_else(|| source(StoreError::failed("it does not keep what is written")))
+        .ok_or_else(|| StoreError::failed("it does not keep what is written"))
 }
 
 /// Marks the target, and pauses it until all is there.
 async fn begin(
+    from: &dyn JobStore,
     to: &dyn JobStore,
     id: &str,
     pause: &Record,
     was_paused: bool,
 ) -> Result<Mark, MigrateError> {
     let source_pause = (pause.value.clone(), pause.version);
-    if let Some(record) = to.record(NAMESPACE, id).await.map_err(target)? {
-        let mark: Mark = serde_json::from_value(record.value)
-            .map_err(|error| target(StoreError::failed(format!("its mark: {error}"))))?;
-        return match mark {
-            mark if mark.source_pause != source_pause => Err(MigrateError::SourceWentOn),
-            Mark { is_done: true, .. } => Err(MigrateError::Done),
-            mark => Ok(mark),
-        };
+    let known = to.record(NAMESPACE, id).await.map_err(target)?;
+    let known: Option<Mark> = known
+        .map(|record| serde_json::from_value(record.value))
+        .transpose()
+        .map_err(|error| target(StoreError::failed(format!("its mark: {error}"))))?;
+    let of_this_pause = known
+        .as_ref()
+        .filter(|mark| mark.source_pause == source_pause);
+    if let Some(mark) = of_this_pause {
+        if mark.is_done {
+            let_go(to, mark).await?;
+            return Err(MigrateError::Done);
+        }
+        pause_target(to).await?;
+        return Ok(mark.clone());
     }
-    let before = to.record(SCHEDULER_NAMESPACE, PAUSED_KEY).await;
-    let target_was_paused = before
-        .map_err(target)?
-        .is_some_and(|record| record.value["paused"] == true);
+    if let Some(mark) = known
+        && let Err(occupied) = refuse_occupied(from, to).await
+    {
+        // What a move before this pause has brought is out of date.
+        return Err(match occupied {
+            MigrateError::Occupied { .. } if !mark.is_done => MigrateError::SourceWentOn,
+            other => other,
+        });
+    }
+    let target_pause = pause_of(to).await.map_err(target)?;
     let mark = Mark {
         source_pause,
-        stay_paused: was_paused || target_was_paused,
+        stay_paused: was_paused || target_pause.is_some_and(|pause| !is_by_a_move(&pause)),
         is_done: false,
     };
-    to.put_record(NAMESPACE, id, Some(json!(mark)), Expect::Absent)
+    to.put_record(NAMESPACE, id, Some(json!(mark)), Expect::Any)
         .await
         .map_err(target)?;
-    if !target_was_paused {
+    pause_target(to).await?;
+    Ok(mark)
+}
+
+async fn pause_target(to: &dyn JobStore) -> Result<(), MigrateError> {
+    if pause_of(to).await.map_err(target)?.is_none() {
         let value = json!({ "paused": true, "by": NAMESPACE });
         to.put_record(SCHEDULER_NAMESPACE, PAUSED_KEY, Some(value), Expect::Any)
             .await
             .map_err(target)?;
     }
-    Ok(mark)
+    Ok(())
+}
+
+/// Lets the target run its jobs, unless somebody wants it paused.
+async fn let_go(to: &dyn JobStore, mark: &Mark) -> Result<(), MigrateError> {
+    let pause = pause_of(to).await.map_err(target)?;
+    if !mark.stay_paused && pause.as_ref().is_some_and(is_by_a_move) {
+        to.put_record(SCHEDULER_NAMESPACE, PAUSED_KEY, None, Expect::Any)
+            .await
+            .map_err(target)?;
+    }
+    Ok(())
+}
+
+/// Whether the target has jobs of its own with ids of the source's.
+async fn refuse_occupied(from: &dyn JobStore, to: &dyn JobStore) -> Result<(), MigrateError> {
+    let mut there = BTreeSet::new();
+    let mut query = JobQuery {
+        order: JobOrder::Id,
+        limit: JOBS,
+        ..JobQuery::default()
+    };
+    loop {
+        let page = to.list(&query).await.map_err(target)?;
+        there.extend(page.items.iter().map(|job| job.id().clone()));
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    let mut ids = Vec::new();
+    while !there.is_empty() && ids.len() <= IDS_NAMED {
+        let page = from.list(&query).await.map_err(source)?;
+        let taken = page.items.iter().map(StoredJob::id);
+        ids.extend(taken.filter(|id| there.contains(*id)).map(JobId::to_string));
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    occupied(ids)
+}
+
+fn occupied(mut ids: Vec<String>) -> Result<(), MigrateError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let more = ids.len() > IDS_NAMED;
+    ids.truncate(IDS_NAMED);
+    Err(MigrateError::Occupied { ids, more })
 }
 
 /// Runs of owners that live would report to the source. Those of the dead move, and are found dead in the target.
@@ -309,8 +420,19 @@ async fn move_jobs(
             }
         }
         if let Some(to) = to {
+            let lives: Vec<_> = moved
+                .iter()
+                .map(|moved| (moved.job.id().clone(), moved.job.state.key))
+                .collect();
             let answers = to.import_jobs(moved).await.map_err(target)?;
-            done.jobs_moved += answers.into_iter().map(u64::from).sum::<u64>();
+            let mut taken = Vec::new();
+            for ((id, key), is_moved) in lives.into_iter().zip(answers) {
+                done.jobs_moved += u64::from(is_moved);
+                if !is_moved && !is_life(to, &id, key).await? {
+                    taken.push(id.to_string());
+                }
+            }
+            occupied(taken)?;
             progress(done);
         }
         query.cursor = page.next_cursor;
@@ -318,6 +440,12 @@ async fn move_jobs(
             return Ok(seen.finish());
         }
     }
+}
+
+/// Whether the target's job is what an earlier attempt has brought.
+async fn is_life(to: &dyn JobStore, id: &JobId, key: JobKey) -> Result<bool, MigrateError> {
+    let found = to.get(id).await.map_err(target)?;
+    Ok(matches!(found, Some(StoredJob::Job(job)) if job.state.key == key))
 }
 
 async fn live_runs(

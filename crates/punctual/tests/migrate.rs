@@ -167,8 +167,26 @@ fn everything_moves_and_goes_on() {
 
         let memory = MemoryStore::new(Arc::new(world.clock.clone()));
         let options = MigrateOptions::default();
-        let done = migrate(&old, &memory, &options, |_| ()).await.unwrap();
-        assert_eq!((done.jobs_moved, done.rows_moved), (300, 301));
+        let elsewhere = migrate(&old, &memory, &options, |_| ()).await;
+        assert!(
+            matches!(elsewhere, Err(MigrateError::MovedElsewhere)),
+            "{elsewhere:?}"
+        );
+        let back = migrate(&new, &old, &options, |_| ()).await;
+        let Err(MigrateError::Occupied { ids, more }) = back else {
+            panic!("{back:?}");
+        };
+        assert_eq!((ids.len(), more), (10, true), "what stood still is older");
+        old.remove_all().await.unwrap();
+        let done = migrate(&new, &old, &options, |_| ()).await;
+        assert!(
+            matches!(done, Err(MigrateError::StillRunning { .. })),
+            "{done:?}"
+        );
+        world.wait(31);
+        let done = migrate(&new, &old, &options, |_| ()).await.unwrap();
+        assert_eq!((done.jobs, done.jobs_moved), (301, 301));
+        assert_eq!(jobs(&old).await, jobs(&new).await);
     });
 }
 
@@ -207,6 +225,9 @@ fn runs_are_waited_for_and_the_move_goes_on() {
         world.wait(10);
         let running = claim(&old).await;
         let options = MigrateOptions::default();
+        let same = migrate(&old, &world.store("./old.db"), &options, |_| ()).await;
+        assert!(matches!(same, Err(MigrateError::SameStore)), "{same:?}");
+        assert!(!is_paused(&old).await);
         let early = migrate(&old, &new, &options, |_| ()).await;
         assert!(
             matches!(early, Err(MigrateError::StillRunning { runs }) if runs == running.len()),
@@ -233,25 +254,9 @@ fn a_source_that_went_on_is_noticed() {
         let world = World::new();
         let old = filled(&world).await;
         let new = world.store("new.db");
-        world.wait(10);
-        let running = claim(&old).await;
         let options = MigrateOptions::default();
-        migrate(&old, &new, &options, |_| ()).await.unwrap_err();
-        // Somebody thinks better of it.
-        old.put_record(SCHEDULER_NAMESPACE, PAUSED_KEY, None, Expect::Any)
-            .await
-            .unwrap();
-        finish(&old, &running).await;
-        world.wait(10);
-        let again = migrate(&old, &new, &options, |_| ()).await;
-        assert!(
-            matches!(again, Err(MigrateError::SourceWentOn)),
-            "{again:?}"
-        );
-
-        let newer = world.store("newer.db");
         let mut changed = false;
-        let meanwhile = migrate(&old, &newer, &options, |so_far| {
+        let meanwhile = migrate(&old, &new, &options, |so_far| {
             if so_far.jobs == 300 && !changed {
                 changed = true;
                 let pause = JobChange::Pause(PauseRequest::default());
@@ -264,7 +269,46 @@ fn a_source_that_went_on_is_noticed() {
             matches!(meanwhile, Err(MigrateError::SourceWentOn)),
             "{meanwhile:?}"
         );
-        assert!(is_paused(&newer).await, "nobody works with half of it");
+        assert!(is_paused(&new).await, "nobody works with half of it");
+        // Somebody thinks better of it, and the old store goes on for a while.
+        old.put_record(SCHEDULER_NAMESPACE, PAUSED_KEY, None, Expect::Any)
+            .await
+            .unwrap();
+        world.wait(10);
+        let runs = claim(&old).await;
+        finish(&old, &runs).await;
+        let again = migrate(&old, &new, &options, |_| ()).await;
+        assert!(
+            matches!(again, Err(MigrateError::SourceWentOn)),
+            "{again:?}"
+        );
+        new.remove_all().await.unwrap();
+        let again = migrate(&old, &new, &options, |_| ()).await.unwrap();
+        assert_eq!(again.jobs_moved, 300, "the cure works");
+        assert!(!is_paused(&new).await);
+        assert_eq!(jobs(&new).await, jobs(&old).await);
+    });
+}
+
+#[test]
+fn a_job_of_the_targets_own_is_no_reason_to_lose_one() {
+    async_io::block_on(async {
+        let world = World::new();
+        let old = filled(&world).await;
+        let new = world.store("new.db");
+        add(&new, "job-005").await;
+        add(&new, "mine").await;
+        let options = MigrateOptions::default();
+        for _ in 0..2 {
+            let refused = migrate(&old, &new, &options, |_| ()).await.unwrap_err();
+            assert!(refused.to_string().contains("(job-005)"), "{refused}");
+            assert!(!is_paused(&new).await, "it goes on as it was");
+            assert!(!is_paused(&old).await, "and so does this");
+        }
+        new.remove(&id("job-005")).await.unwrap();
+        let done = migrate(&old, &new, &options, |_| ()).await.unwrap();
+        assert_eq!(done.jobs_moved, 300);
+        assert_eq!(jobs(&new).await.len(), 301);
     });
 }
 
