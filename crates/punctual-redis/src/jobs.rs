@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use punctual_backend::{Awaited, BackendResult, Body, Due, Listed, Snapshot, Version, listed_at};
+use punctual_backend::{
+    Awaited, BackendError, BackendResult, Body, Due, Listed, Snapshot, Version, listed_at,
+};
 use punctual_core::id::{JobId, RunId};
 use punctual_core::run::Run;
 use punctual_core::store::{JobOrder, StoreError};
@@ -141,6 +143,16 @@ impl Redis {
         }
         let mut documents = self.documents_of(&found).await?;
         let mut live = self.live_rows(&runs).await?;
+        let is_short = |(id, stored): &(&JobId, Option<Stored>)| {
+            stored.as_ref().is_some_and(|stored| {
+                let lacks_document =
+                    matches!(stored.body, Found::Job(_)) && !documents.contains_key(id);
+                lacks_document || stored.live.iter().any(|run| !live.contains_key(run))
+            })
+        };
+        let short = found.iter().filter(|found| is_short(found));
+        let short: Vec<JobId> = short.map(|(id, _)| (*id).clone()).collect();
+        self.check_unchanged(unit, &short).await?;
         let snapshots = found.into_iter().map(|(id, stored)| {
             let Some(Stored {
                 version,
@@ -162,6 +174,21 @@ impl Redis {
             }
         });
         Ok(snapshots.collect())
+    }
+
+    /// What belongs to these jobs was not all there. They may have been changed between one look and the next; then
+    /// everything is read anew, rather than called unreadable.
+    async fn check_unchanged(&self, unit: &Unit, ids: &[JobId]) -> BackendResult<()> {
+        for ids in ids.chunks(READ_BATCH) {
+            let states = self.texts_of("state", ids).await?;
+            for (id, state) in ids.iter().zip(states) {
+                if value::bytes(state)?.as_ref() != unit.seen.get(id) {
+                    let why = "a job was changed while it was read";
+                    return Err(BackendError::Again(why.to_owned()));
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn texts_of(&self, key: &str, ids: &[JobId]) -> BackendResult<Vec<Value>> {
