@@ -400,6 +400,7 @@ impl<B: Backend> Shared<B> {
             let is_free =
                 drafts[at].expected().is_none() && matches!(drafts[at].body, Lying::Nothing { .. });
             if is_free {
+                drafts[at].live()?;
                 let plan = plan::Plan {
                     state: None,
                     insert: live.clone(),

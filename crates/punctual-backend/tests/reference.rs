@@ -14,11 +14,11 @@ use punctual_backend::{
 use punctual_conformance::{FreshStore, JobSpec, Place, START, change_trigger, job};
 use punctual_core::clock::{Clock, SimClock, earlier, later};
 use punctual_core::id::{ExecutorName, Fence, JobId, NodeId, RunId, TaskName};
-use punctual_core::job::{JobState, Policy};
+use punctual_core::job::{JobState, Policy, StoredJob};
 use punctual_core::plan::ReadyTrigger;
 use punctual_core::run::{Run, RunState};
 use punctual_core::store::{
-    BoxFuture, ClaimFilter, ClaimRequest, Expect, JobOrder, JobQuery, JobStore, LogEntry,
+    BoxFuture, ClaimFilter, ClaimRequest, Expect, JobOrder, JobQuery, JobStore, LogEntry, MovedJob,
     PAUSED_KEY, Record, Renewed, Retention, RunQuery, SCHEDULER_NAMESPACE, StoreResult, Updated,
 };
 use punctual_core::zones::Zones;
@@ -744,7 +744,17 @@ fn a_run_that_cannot_be_read_keeps_no_job() {
         }));
         assert!(store.remove(&id).await.unwrap().is_some());
         *shared.broken.lock().unwrap() = Some(JobId::new("b").unwrap());
+        let StoredJob::Job(job) = store.get(&JobId::new("b").unwrap()).await.unwrap().unwrap()
+        else {
+            panic!("its definition can be read");
+        };
         assert_eq!(store.remove_all().await.unwrap(), 1);
+        let moved = MovedJob {
+            job,
+            live: Vec::new(),
+        };
+        let refused = store.import_jobs(vec![moved]).await.unwrap_err();
+        assert!(refused.to_string().contains("newer program"), "{refused}");
     });
 }
 
