@@ -45,6 +45,9 @@ pub enum EventKind {
     JobModified,
     /// A run was given to its executor.
     JobSubmitted,
+    /// Its task was called. Follows [`JobSubmitted`](Self::JobSubmitted) as soon as the executor has a place, and comes before
+    /// the run's end; a run that was stopped before has none.
+    JobStarted,
     /// An occurrence was skipped: as many instances as allowed were live.
     JobMaxInstances,
     /// A run succeeded.

@@ -8,6 +8,7 @@
 
 pub mod cancel;
 pub mod clock;
+mod closure;
 pub mod decide;
 pub mod definitions;
 pub mod document;
@@ -22,6 +23,8 @@ pub mod plan;
 pub mod run;
 pub mod runtime;
 pub mod scheduler;
+pub mod single_instance;
 pub mod store;
 pub mod task;
+pub mod testing;
 pub mod zones;

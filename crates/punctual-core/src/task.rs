@@ -25,17 +25,23 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::cancel::CancelToken;
+use crate::closure::{CLOSURE_TASK, Closures, RESERVED};
+use crate::executor::LocalTasks;
 use crate::id::{NameError, TaskName};
 use crate::job::{JobArgs, JobDefinition};
 use crate::lease::Lease;
 use crate::output::Output;
 use crate::run::Run;
+use crate::runtime::Runtime;
+use crate::scheduler::NewJob;
 use crate::store::BoxFuture;
 
 /// How a task ended.
@@ -61,6 +67,44 @@ pub struct RunContext {
     cancel: CancelToken,
     lease: Lease,
     output: Output,
+    start: Option<Start>,
+    runtime: Option<Arc<dyn Runtime>>,
+}
+
+/// Whether the run's task was called yet, and what to do when it is. All clones are one.
+#[derive(Clone)]
+pub(crate) struct Start(Arc<StartInner<dyn Fn() + Send + Sync>>);
+
+struct StartInner<F: ?Sized> {
+    is_settled: AtomicBool,
+    announce: F,
+}
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Start({:?})", self.0.is_settled)
+    }
+}
+
+impl Start {
+    pub(crate) fn new(announce: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(StartInner {
+            is_settled: AtomicBool::new(false),
+            announce,
+        }))
+    }
+
+    /// The task is called, or was called by an executor that did not say so.
+    pub(crate) fn announce(&self) {
+        if !self.0.is_settled.swap(true, Ordering::SeqCst) {
+            (self.0.announce)();
+        }
+    }
+
+    /// The task will not be called.
+    fn refuse(&self) {
+        self.0.is_settled.store(true, Ordering::SeqCst);
+    }
 }
 
 impl RunContext {
@@ -72,6 +116,8 @@ impl RunContext {
             cancel,
             lease: Lease::unlimited(),
             output: Output::default(),
+            start: None,
+            runtime: None,
         }
     }
 
@@ -80,6 +126,49 @@ impl RunContext {
     pub fn with_lease(mut self, lease: Lease) -> Self {
         self.lease = lease;
         self
+    }
+
+    pub(crate) fn with_start(mut self, start: Start) -> Self {
+        self.start = Some(start);
+        self
+    }
+
+    pub(crate) fn with_runtime(mut self, runtime: Arc<dyn Runtime>) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Waits in the scheduler's event loop, finer than a millisecond: in a simulation no real time passes.
+    pub async fn sleep(&self, duration: Duration) {
+        match &self.runtime {
+            Some(runtime) => runtime.sleep(duration).await,
+            None => {
+                async_io::Timer::after(duration).await;
+            }
+        }
+    }
+
+    /// To be called right before the task is: says that the run starts now. [`Work::prepare`](crate::executor::Work::prepare)
+    /// does so by itself.
+    ///
+    /// # Errors
+    ///
+    /// How the run ends instead, because it was asked to stop, or its lease has ended, while it waited for its place.
+    pub fn begin(&self) -> Result<(), TaskEnd> {
+        let refused = if self.lease.remaining().is_some_and(|left| left.is_zero()) {
+            TaskEnd::LeaseEnded("its lease had ended before it started".to_owned())
+        } else if self.cancel.is_cancelled() {
+            TaskEnd::Failed("it was asked to stop before it started".to_owned())
+        } else {
+            if let Some(start) = &self.start {
+                start.announce();
+            }
+            return Ok(());
+        };
+        if let Some(start) = &self.start {
+            start.refuse();
+        }
+        Err(refused)
     }
 
     /// The run's row: id, job, nominal time, attempt, fencing token.
@@ -244,6 +333,13 @@ impl Parameter for RunContext {
     }
 }
 
+/// The run's row; [`RunContext`] has it too, with a log and the wish to stop.
+impl Parameter for Run {
+    fn make(input: &TaskInput) -> Result<Self, ArgsError> {
+        Ok(input.context.run().clone())
+    }
+}
+
 /// What a task may return: nothing, or a result. A value is recorded as the run's output, as JSON.
 pub trait IntoTaskEnd {
     /// How the task ended.
@@ -385,6 +481,65 @@ impl<F: BlockingFunction<P>, P: 'static> Task for BlockingTask<F, P> {
     }
 }
 
+/// A task that is a type: a value of it is a call, with the arguments of a job. `#[punctual::task]` writes it; to
+/// register a function without it see [`Registry::add`].
+pub trait TaskFunction: Sized {
+    /// The task's name.
+    const NAME: &'static str;
+
+    /// Registers it.
+    fn register(registry: &mut Registry) -> Result<(), RegisterError>;
+
+    /// The arguments of this call.
+    fn into_args(self) -> JobArgs;
+
+    /// The job that its code declares (`#[task(cron = "…")]`), to be added when a scheduler is built.
+    fn declared_job() -> Option<NewJob> {
+        None
+    }
+}
+
+/// The same for a task that need not be `Send`: `#[punctual::task(local)]`.
+pub trait LocalTaskFunction: Sized {
+    /// The task's name.
+    const NAME: &'static str;
+
+    /// Registers it.
+    fn register(tasks: &mut LocalTasks) -> Result<(), RegisterError>;
+
+    /// The arguments of this call.
+    fn into_args(self) -> JobArgs;
+}
+
+/// What can be made a job of: a [`NewJob`], or a call of a task that is a type, such as `cleanup(30)`.
+pub trait IntoNewJob {
+    /// The job, without a schedule unless it has one.
+    fn into_new_job(self) -> NewJob;
+}
+
+impl IntoNewJob for NewJob {
+    fn into_new_job(self) -> NewJob {
+        self
+    }
+}
+
+impl<T: TaskFunction> IntoNewJob for T {
+    fn into_new_job(self) -> NewJob {
+        let JobArgs { args, kwargs } = self.into_args();
+        NewJob::new(T::NAME).args(args).kwargs(kwargs)
+    }
+}
+
+/// A task of an async function.
+pub(crate) fn async_task<P: 'static>(function: impl AsyncFunction<P>) -> Arc<dyn Task> {
+    Arc::new(AsyncTask(function, PhantomData))
+}
+
+/// A task of a plain function.
+pub(crate) fn blocking_task<P: 'static>(function: impl BlockingFunction<P>) -> Arc<dyn Task> {
+    Arc::new(BlockingTask(Arc::new(function), PhantomData))
+}
+
 /// Why a task was not registered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -395,6 +550,9 @@ pub enum RegisterError {
     /// The name is taken.
     #[error("task {0:?} is registered twice; give one of them another name")]
     Taken(TaskName),
+    /// The name begins as those of built-in tasks do.
+    #[error("task {0:?} begins with \"punctual:\", which is reserved; choose another name")]
+    Reserved(TaskName),
 }
 
 /// The tasks a scheduler can run, by name, and the application's state that they use.
@@ -402,6 +560,7 @@ pub enum RegisterError {
 pub struct Registry {
     tasks: BTreeMap<TaskName, Arc<dyn Task>>,
     states: Arc<States>,
+    closures: Closures,
 }
 
 impl fmt::Debug for Registry {
@@ -422,7 +581,7 @@ impl Registry {
         name: &str,
         function: impl AsyncFunction<P>,
     ) -> Result<(), RegisterError> {
-        self.add_task(name, AsyncTask(function, PhantomData))
+        self.add_shared(name, async_task(function))
     }
 
     /// Registers a plain function; it runs on a thread that may block.
@@ -431,17 +590,37 @@ impl Registry {
         name: &str,
         function: impl BlockingFunction<P>,
     ) -> Result<(), RegisterError> {
-        self.add_task(name, BlockingTask(Arc::new(function), PhantomData))
+        self.add_shared(name, blocking_task(function))
+    }
+
+    /// Registers a task that is a type.
+    ///
+    /// # Errors
+    ///
+    /// Its name is taken, or cannot be one.
+    pub fn register<T: TaskFunction>(&mut self) -> Result<(), RegisterError> {
+        T::register(self)
     }
 
     /// Registers a task of another make.
     pub fn add_task(&mut self, name: &str, task: impl Task) -> Result<(), RegisterError> {
+        self.add_shared(name, Arc::new(task))
+    }
+
+    fn add_shared(&mut self, name: &str, task: Arc<dyn Task>) -> Result<(), RegisterError> {
         let name = TaskName::new(name)?;
+        if name.as_str().starts_with(RESERVED) {
+            return Err(RegisterError::Reserved(name));
+        }
         if self.tasks.contains_key(&name) {
             return Err(RegisterError::Taken(name));
         }
-        self.tasks.insert(name, Arc::new(task));
+        self.tasks.insert(name, task);
         Ok(())
+    }
+
+    pub(crate) fn closures(&self) -> &Closures {
+        &self.closures
     }
 
     /// Gives tasks access to `state`, by its type. A second one of the same type takes the place of the first.
@@ -459,17 +638,26 @@ impl Registry {
         self.tasks.keys().cloned().collect()
     }
 
+    pub(crate) fn input(&self, context: RunContext) -> TaskInput {
+        TaskInput {
+            context,
+            states: Arc::clone(&self.states),
+        }
+    }
+
     /// Calls the task of a run.
     pub fn call(&self, context: RunContext) -> TaskCall {
-        match self.tasks.get(&context.definition.task) {
-            Some(task) => task.call(TaskInput {
-                context,
-                states: Arc::clone(&self.states),
-            }),
-            None => {
-                let error = format!("task {:?} is not registered here", context.definition.task);
-                TaskCall::Async(Box::pin(std::future::ready(TaskEnd::Failed(error))))
-            }
+        let name = &context.definition.task;
+        let (task, problem) = if name.as_str() == CLOSURE_TASK {
+            let closure = self.closures.get(&context.definition.args);
+            (closure, "its closure is gone".to_owned())
+        } else {
+            let problem = format!("task {name:?} is not registered here");
+            (self.tasks.get(name).cloned(), problem)
+        };
+        match task {
+            Some(task) => task.call(self.input(context)),
+            None => TaskCall::Async(Box::pin(std::future::ready(TaskEnd::Failed(problem)))),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What the scheduler needs of an event loop: to spawn, to sleep and to wait. Each kind of loop is a thin answer.
 
+mod hosted;
 mod sim;
 mod threads;
+mod timers;
 #[cfg(feature = "tokio")]
 mod tokio;
 
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
+pub use self::hosted::HostedRuntime;
 pub use self::sim::SimRuntime;
 pub use self::threads::LoopRuntime;
 #[cfg(feature = "tokio")]
@@ -50,4 +53,17 @@ pub async fn timeout<T>(
         Either::Left((value, _)) => Ok(value),
         Either::Right(_) => Err(TimedOut),
     }
+}
+
+/// Lets other tasks of the loop have their turn.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
 }

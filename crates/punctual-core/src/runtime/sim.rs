@@ -1,15 +1,14 @@
 //! A loop whose time passes in a blink: for tests, ours and users'.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use async_executor::Executor;
 use jiff::Timestamp;
 
 use super::Runtime;
+use super::timers::{Sleep, TimeKeeper, Timers};
 use crate::clock::{Clock, SimClock};
 use crate::store::BoxFuture;
 
@@ -18,13 +17,7 @@ use crate::store::BoxFuture;
 pub struct SimRuntime {
     clock: SimClock,
     executor: Arc<Executor<'static>>,
-    timers: Arc<Mutex<Timers>>,
-}
-
-#[derive(Default)]
-struct Timers {
-    made: u64,
-    waiting: BTreeMap<(Duration, u64), Waker>,
+    timers: Timers,
 }
 
 impl fmt::Debug for SimRuntime {
@@ -41,7 +34,7 @@ impl SimRuntime {
         Self {
             clock,
             executor: Arc::default(),
-            timers: Arc::default(),
+            timers: Timers::default(),
         }
     }
 
@@ -60,11 +53,9 @@ impl SimRuntime {
         let end = self.clock.monotonic() + duration;
         loop {
             self.settle();
-            let next = self.with_timers(|timers| match timers.waiting.first_entry() {
-                Some(first) if first.key().0 <= end => Some((first.key().0, first.remove())),
-                _ => None,
-            });
-            let Some((at, waker)) = next else { break };
+            let Some((at, waker)) = self.timers.take_due(end) else {
+                break;
+            };
             self.clock
                 .advance(at.saturating_sub(self.clock.monotonic()));
             waker.wake();
@@ -96,8 +87,7 @@ impl SimRuntime {
             if let Some(value) = answer.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 return value;
             }
-            let next =
-                self.with_timers(|timers| timers.waiting.first_key_value().map(|(&(at, _), _)| at));
+            let next = self.timers.next();
             let next = next.expect("the future waits for something that no timer brings");
             self.advance(next.saturating_sub(self.clock.monotonic()));
         }
@@ -106,37 +96,21 @@ impl SimRuntime {
     /// How many timers wait.
     #[cfg(test)]
     pub(crate) fn timers(&self) -> usize {
-        self.with_timers(|timers| timers.waiting.len())
-    }
-
-    fn with_timers<T>(&self, f: impl FnOnce(&mut Timers) -> T) -> T {
-        f(&mut self.timers.lock().unwrap_or_else(PoisonError::into_inner))
+        self.timers.len()
     }
 }
 
-/// Takes its timer out when it is dropped, so that time is not led to moments nobody waits for.
-struct Sleep {
-    runtime: SimRuntime,
-    key: (Duration, u64),
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        if self.runtime.clock.monotonic() >= self.key.0 {
-            return Poll::Ready(());
-        }
-        self.runtime
-            .with_timers(|timers| timers.waiting.insert(self.key, cx.waker().clone()));
-        Poll::Pending
+impl TimeKeeper for SimRuntime {
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
-}
 
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        self.runtime
-            .with_timers(|timers| timers.waiting.remove(&self.key));
+    fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    fn earlier(&self) {
+        // Time passes only when somebody lets it.
     }
 }
 
@@ -146,14 +120,6 @@ impl Runtime for SimRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let number = self.with_timers(|timers| {
-            timers.made += 1;
-            timers.made
-        });
-        let key = (self.clock.monotonic() + duration, number);
-        Box::pin(Sleep {
-            runtime: self.clone(),
-            key,
-        })
+        Box::pin(Sleep::new(self.clone(), duration))
     }
 }

@@ -1,26 +1,30 @@
 //! Putting a scheduler together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use punctual_trigger::Trigger;
 use serde_json::{Map, Value};
 
 use super::configure::{self, ConfigError, JobStoreFactory};
+use super::declared::{Declared, StaleJobs, program_name};
 use super::error::Error;
 use super::new_job::NewJob;
-use super::shared::{Attached, SchedulerState, Settings, Shared, Status};
+use super::shared::{Attached, SchedulerState, Settings, Shared, Status, check_alias};
 use super::{DEFAULT_ALIAS, Scheduler};
 use crate::clock::{Clock, SystemClock};
 use crate::event::Listeners;
 use crate::executor::{AsyncExecutor, Executor};
-use crate::id::NodeId;
+use crate::id::{JobId, NodeId};
 use crate::memory::MemoryStore;
 use crate::plan::PolicyPatch;
 use crate::runtime::Runtime;
+use crate::single_instance::SingleInstance;
 use crate::store::{JobStore, Retention};
-use crate::task::{AsyncFunction, RegisterError, Registry};
+use crate::task::{AsyncFunction, BlockingFunction, RegisterError, Registry, TaskFunction};
+use crate::testing::TestExecutor;
 use crate::zones::Zones;
 
 /// The shortest lease.
@@ -39,6 +43,9 @@ pub struct SchedulerBuilder {
     pub(super) stores: Vec<(String, Arc<dyn JobStore>)>,
     pub(super) jobs: Vec<NewJob>,
     pub(super) store_types: BTreeMap<String, JobStoreFactory>,
+    application: Option<String>,
+    stale_jobs: StaleJobs,
+    single_instance: Option<SingleInstance>,
 }
 
 impl SchedulerBuilder {
@@ -52,6 +59,9 @@ impl SchedulerBuilder {
             stores: Vec::new(),
             jobs: Vec::new(),
             store_types: BTreeMap::new(),
+            application: None,
+            stale_jobs: StaleJobs::default(),
+            single_instance: None,
         }
     }
 
@@ -69,6 +79,50 @@ impl SchedulerBuilder {
     ) -> Result<Self, RegisterError> {
         self.registry.add(name, function)?;
         Ok(self)
+    }
+
+    /// Registers a plain function as a task; see [`Registry::add_blocking`].
+    pub fn blocking_task<P: 'static>(
+        mut self,
+        name: &str,
+        function: impl BlockingFunction<P>,
+    ) -> Result<Self, RegisterError> {
+        self.registry.add_blocking(name, function)?;
+        Ok(self)
+    }
+
+    /// Registers a task that is a type (`#[task]`). Where its code declares a job (`#[task(cron = "…")]`), that is added when
+    /// the scheduler is built. A job that is stored already is replaced: it keeps its pause, and its cursor and phase
+    /// where the trigger is the same.
+    ///
+    /// # Errors
+    ///
+    /// Its name is taken, or cannot be one.
+    pub fn register<T: TaskFunction>(mut self) -> Result<Self, RegisterError> {
+        self.registry.register::<T>()?;
+        self.jobs.extend(T::declared_job());
+        Ok(self)
+    }
+
+    /// What the program calls itself in job stores that it shares with other programs: jobs that it declared once, and does
+    /// no longer, are found by this name. Default: the name of its file.
+    pub fn application(mut self, name: impl Into<String>) -> Self {
+        self.application = Some(name.into());
+        self
+    }
+
+    /// What becomes of jobs that the program's code declared before and does no longer. Default: they are reported.
+    pub fn stale_jobs(mut self, stale_jobs: StaleJobs) -> Self {
+        self.stale_jobs = stale_jobs;
+        self
+    }
+
+    /// Runs jobs only in the process that holds this lock. Elsewhere [`Scheduler::start`] is refused
+    /// ([`Error::OtherInstance`]), and jobs can be added to stores that both processes share. The lock is tried when the scheduler
+    /// is built and at each start, and let go of when it has been shut down.
+    pub fn single_instance(mut self, lock: SingleInstance) -> Self {
+        self.single_instance = Some(lock);
+        self
     }
 
     /// Gives tasks access to `state`; see [`Registry::state`].
@@ -152,6 +206,14 @@ impl SchedulerBuilder {
         self
     }
 
+    /// The executor called `default`, where the caller gave none: for schedulers of another event loop.
+    pub fn default_executor(mut self, executor: impl FnOnce() -> Arc<dyn Executor>) -> Self {
+        self.executors
+            .entry(DEFAULT_ALIAS.to_owned())
+            .or_insert_with(executor);
+        self
+    }
+
     /// A job store. Without one called `default`, that is a [`MemoryStore`].
     pub fn job_store(mut self, alias: impl Into<String>, store: Arc<dyn JobStore>) -> Self {
         let alias = alias.into();
@@ -180,6 +242,20 @@ impl SchedulerBuilder {
         configure::apply(self, config)
     }
 
+    /// For a simulation: its clock, executors inside it, UTC, and a ledger that forgets nothing.
+    pub(crate) fn for_test(mut self, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        for executor in self.executors.values_mut() {
+            *executor = Arc::new(TestExecutor::new(executor.capacity()));
+        }
+        self.settings.retention = Retention {
+            age: Duration::MAX,
+            rows_per_job: u64::MAX,
+        };
+        self.default_executor(|| Arc::new(TestExecutor::new(DEFAULT_MAX_WORKERS)))
+            .clock(clock)
+            .timezone("UTC")
+    }
+
     /// A scheduler in an event loop of the caller's.
     ///
     /// # Errors
@@ -187,14 +263,35 @@ impl SchedulerBuilder {
     /// A lease below 2 s, a name that cannot be one, and what keeps a job from being added.
     pub async fn build(mut self, runtime: Arc<dyn Runtime>) -> Result<Scheduler, Error> {
         let jobs = std::mem::take(&mut self.jobs);
-        let scheduler = self.build_without_jobs(runtime)?;
+        let mut ids = BTreeSet::new();
+        for job in &jobs {
+            let alias = job.job_store.clone();
+            if let Some(id) = &job.id {
+                let alias = alias.unwrap_or_else(|| DEFAULT_ALIAS.to_owned());
+                if !ids.insert((alias, JobId::new(id)?)) {
+                    let message = format!(
+                        "two tasks declare a job with the id {id:?}; give one of them another id"
+                    );
+                    return Err(Error::invalid("id", message));
+                }
+            }
+        }
+        let scheduler = self.build_without_jobs(runtime, ids)?;
         for job in jobs {
-            scheduler.add_job(job).await?;
+            match scheduler.add_job(job).await {
+                // They are declared by the process that runs them, too.
+                Ok(_) | Err(Error::OutOfReach { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(scheduler)
     }
 
-    fn build_without_jobs(self, runtime: Arc<dyn Runtime>) -> Result<Scheduler, Error> {
+    fn build_without_jobs(
+        self,
+        runtime: Arc<dyn Runtime>,
+        declared: BTreeSet<(String, JobId)>,
+    ) -> Result<Scheduler, Error> {
         let Self {
             registry,
             clock,
@@ -202,6 +299,9 @@ impl SchedulerBuilder {
             settings,
             mut executors,
             mut stores,
+            application,
+            stale_jobs,
+            single_instance,
             ..
         } = self;
         if settings.lease < LEASE_MIN {
@@ -213,6 +313,9 @@ impl SchedulerBuilder {
                     LEASE_MIN.as_secs()
                 ),
             ));
+        }
+        for (alias, _) in &stores {
+            check_alias(alias)?;
         }
         executors
             .entry(DEFAULT_ALIAS.to_owned())
@@ -231,7 +334,8 @@ impl SchedulerBuilder {
             started_at: clock.now(),
             clock,
             runtime,
-            tasks: Arc::new(registry.names()),
+            tasks: std::sync::Mutex::default(),
+            has_closures: AtomicBool::new(false),
             registry: Arc::new(registry),
             zones,
             settings,
@@ -246,7 +350,19 @@ impl SchedulerBuilder {
             status: std::sync::Mutex::new(Status {
                 state: SchedulerState::Stopped,
             }),
+            stopped: event_listener::Event::new(),
+            declared: Declared {
+                application: application.unwrap_or_else(program_name),
+                stale_jobs,
+                jobs: declared,
+            },
+            single_instance,
         };
+        match shared.be_the_instance() {
+            // Whoever only wants to add jobs may do so.
+            Ok(()) | Err(Error::OtherInstance { .. }) => {}
+            Err(error) => return Err(error),
+        }
         for (alias, executor) in executors {
             shared.add_executor(&alias, executor)?;
         }

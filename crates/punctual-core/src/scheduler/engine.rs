@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::flight::{Entrusted, stop, watch_timeout};
 use super::shared::{Attached, Caller, InFlight, Report, SchedulerState, Shared, Stop, lock};
-use super::{heartbeat, zone_data};
+use super::{declared, heartbeat, zone_data};
 use crate::cancel::CancelToken;
 use crate::clock::until;
 use crate::event::EventKind;
@@ -23,8 +23,9 @@ use crate::job::JobDefinition;
 use crate::lease::Lease;
 use crate::plan::Finish;
 use crate::run::{Ending, Reason, Run, RunState};
+use crate::runtime::yield_now;
 use crate::store::{ClaimFilter, ClaimRequest, ClaimedJob, FinishOutcome, StoreError, StoreResult};
-use crate::task::RunContext;
+use crate::task::{RunContext, Start};
 
 /// How many jobs one claim decides about.
 const CLAIM_LIMIT: usize = 1024;
@@ -102,6 +103,7 @@ impl StoreLoop {
                     .deadline(self.attached.store.register(self.shared.node))
                     .await?;
                 zone_data::refresh(&self.shared, &self.attached).await?;
+                declared::compare(&self.shared, &self.attached).await?;
                 heartbeat::reclaim(
                     &self.shared,
                     &self.attached,
@@ -173,7 +175,7 @@ impl StoreLoop {
 
     async fn claim(&mut self) -> StoreResult<Next> {
         let filter = ClaimFilter {
-            tasks: Arc::clone(&self.shared.tasks),
+            tasks: self.shared.tasks(),
             slots: self.shared.free_slots(),
         };
         if filter.is_empty() {
@@ -312,8 +314,22 @@ impl StoreLoop {
         } else {
             Lease::unlimited()
         };
+        let start = {
+            let (shared, alias, run) = (
+                Arc::clone(shared),
+                Arc::clone(&attached.alias),
+                Arc::clone(&run),
+            );
+            Start::new(move || {
+                shared.emit(EventKind::JobStarted, |event| {
+                    event.alias(&alias).run((*run).clone())
+                });
+            })
+        };
         let context = RunContext::new(Arc::clone(&run), Arc::clone(&definition), cancel.clone())
-            .with_lease(lease.clone());
+            .with_lease(lease.clone())
+            .with_start(start.clone())
+            .with_runtime(Arc::clone(&shared.runtime));
         let timeout = definition.policy.timeout;
         let (timer, abort) = timeout
             .map(|timeout| abortable(shared.runtime.sleep(timeout)))
@@ -338,6 +354,7 @@ impl StoreLoop {
             shared: Arc::clone(shared),
             attached: Arc::clone(attached),
             id: run.id,
+            start,
             is_over: false,
             _place: place,
         };
@@ -596,19 +613,6 @@ fn hand_over(taken: impl Iterator<Item = (Arc<dyn Executor>, Work)>) {
     if let Some((executor, batch)) = batch {
         executor.submit_many(batch);
     }
-}
-
-/// Lets other tasks of the loop have their turn.
-async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return std::task::Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
 }
 
 #[cfg(test)]

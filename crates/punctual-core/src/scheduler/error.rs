@@ -1,5 +1,7 @@
 //! Why a verb of the scheduler was refused. In every case the stores are unchanged.
 
+use std::path::PathBuf;
+
 use punctual_trigger::TriggerError;
 
 use crate::id::{JobId, NameError, RunId, TaskName};
@@ -97,6 +99,20 @@ pub enum Error {
     /// The scheduler is being shut down: it can be started when that is over.
     #[error("Scheduler is shutting down; start it when that is over")]
     ShuttingDown,
+    /// Another process holds the lock file, and runs the jobs.
+    #[error("another process holds {} and runs the jobs; this one can still add jobs to a store that both share", .path.display())]
+    OtherInstance {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The job would be kept where the process that runs the jobs does not see it.
+    #[error("job store {job_store:?} belongs to this process alone, and {} is not held by it, so the job would never run; share a store such as sqlite:FILE, or start this scheduler", .path.display())]
+    OutOfReach {
+        /// The alias of the store.
+        job_store: String,
+        /// The lock file.
+        path: PathBuf,
+    },
     /// The scheduler does not run.
     #[error("Scheduler is not running")]
     NotRunning,
@@ -133,7 +149,7 @@ impl Error {
         match self {
             Self::Invalid { field, .. } => Some(field),
             Self::UnknownTask { .. } => Some("task"),
-            Self::UnknownJobStore { .. } => Some("jobstore"),
+            Self::UnknownJobStore { .. } | Self::OutOfReach { .. } => Some("jobstore"),
             Self::UnknownExecutor { .. } => Some("executor"),
             Self::NeverRuns { .. } => Some("trigger"),
             Self::Exists { .. } => Some("id"),

@@ -11,13 +11,14 @@ use crate::job::OnCrash;
 use crate::plan::Finish;
 use crate::run::{Ending, Reason};
 use crate::store::BoxFuture;
-use crate::task::TaskEnd;
+use crate::task::{Start, TaskEnd};
 
 /// A run in the hands of an executor. One that drops it, instead of saying how it ended, has given it up.
 pub(super) struct Entrusted {
     pub(super) shared: Arc<Shared>,
     pub(super) attached: Arc<Attached>,
     pub(super) id: RunId,
+    pub(super) start: Start,
     pub(super) is_over: bool,
     /// Free again after the end is noted.
     pub(super) _place: Place,
@@ -26,6 +27,7 @@ pub(super) struct Entrusted {
 impl Entrusted {
     pub(super) fn done(mut self, end: TaskEnd) {
         self.is_over = true;
+        self.start.announce();
         ended(&self.shared, &self.attached, self.id, Some(end));
     }
 }

@@ -234,7 +234,7 @@ pub(super) async fn announce(shared: &Shared, attached: &Attached) -> StoreResul
     let lease = shared.settings.lease;
     let now = shared.deadline(store.now()).await?;
     let record = NodeRecord {
-        tasks: shared.tasks.iter().map(TaskName::to_string).collect(),
+        tasks: shared.tasks().iter().map(TaskName::to_string).collect(),
         executors: shared
             .executor_names()
             .iter()

@@ -6,7 +6,6 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use event_listener::Event as Signal;
 use punctual_trigger::Trigger;
 use serde_json::Value;
 
@@ -105,12 +104,9 @@ impl Deref for TokioScheduler {
 }
 
 /// A scheduler with a loop of its own that no thread drives yet.
-fn build_with_loop(mut builder: SchedulerBuilder) -> Result<(Scheduler, LoopRuntime), Error> {
+fn build_with_loop(builder: SchedulerBuilder) -> Result<(Scheduler, LoopRuntime), Error> {
     // Whoever has no event loop has blocking tasks: threads, as APScheduler's default.
-    builder
-        .executors
-        .entry(super::DEFAULT_ALIAS.to_owned())
-        .or_insert_with(|| Arc::new(ThreadPoolExecutor::new(10)));
+    let builder = builder.default_executor(|| Arc::new(ThreadPoolExecutor::new(10)));
     let runtime = LoopRuntime::new();
     let scheduler = block_on(builder.build(Arc::new(runtime.clone())))?;
     Ok((scheduler, runtime))
@@ -122,7 +118,6 @@ fn build_with_loop(mut builder: SchedulerBuilder) -> Result<(Scheduler, LoopRunt
 pub struct BackgroundScheduler {
     handle: BlockingHandle,
     runtime: LoopRuntime,
-    ended: Arc<Signal>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -133,7 +128,6 @@ impl BackgroundScheduler {
         Ok(Self {
             handle: scheduler.blocking(),
             runtime,
-            ended: Arc::default(),
             thread: Mutex::default(),
         })
     }
@@ -142,10 +136,10 @@ impl BackgroundScheduler {
     pub fn start(&self, mode: StartMode) -> Result<(), Error> {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         self.handle.0.start(mode)?;
-        let (runtime, ended) = (self.runtime.clone(), self.ended.listen());
+        let (runtime, scheduler) = (self.runtime.clone(), self.handle.0.clone());
         let spawned = std::thread::Builder::new()
             .name("punctual".to_owned())
-            .spawn(move || runtime.run_until(ended));
+            .spawn(move || runtime.run_until(scheduler.stopped()));
         *thread = Some(spawned.map_err(|error| {
             Error::Store(crate::store::StoreError::failed(format!(
                 "no thread could be started: {error}"
@@ -154,17 +148,19 @@ impl BackgroundScheduler {
         Ok(())
     }
 
-    /// Ends the work, waits until it has ended, and joins the thread. May be called twice, or before
-    /// [`start`](Self::start).
+    /// Ends the work, waits until it has ended, and joins the thread; see [`Scheduler::shutdown`]. May be called twice,
+    /// before [`start`](Self::start), or from inside a job, which then need not wait for itself.
     pub fn shutdown(&self, how: Shutdown) {
         block_on(self.handle.0.shutdown(how));
-        self.ended.notify(usize::MAX);
+        if self.handle.0.is_running() {
+            return; // asked from inside a run: the thread ends after it
+        }
         let thread = self
             .thread
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        // A job that shuts its own scheduler down may be on that very thread.
+        // A listener or a future on that very thread may ask, too.
         if let Some(thread) =
             thread.filter(|thread| thread.thread().id() != std::thread::current().id())
         {
@@ -206,19 +202,13 @@ impl BlockingScheduler {
     /// Works on this thread until somebody calls [`Scheduler::shutdown`] through a handle.
     pub fn start(&self, mode: StartMode) -> Result<(), Error> {
         let scheduler = &self.handle.0;
-        let ended = Arc::new(Signal::new());
-        let listen = ended.listen();
-        let listener =
-            scheduler.add_listener(&[crate::event::EventKind::SchedulerShutdown], move |_| {
-                ended.notify(usize::MAX);
-            });
         scheduler.start(mode)?;
-        self.runtime.run_until(listen);
-        scheduler.remove_listener(listener);
+        self.runtime.run_until(scheduler.stopped());
         Ok(())
     }
 
-    /// Ends the work; [`start`](Self::start) then returns. To be called from another thread.
+    /// Ends the work; [`start`](Self::start) then returns. To be called from another thread, or
+    /// from inside a job.
     pub fn shutdown(&self, how: Shutdown) {
         block_on(self.handle.0.shutdown(how));
     }

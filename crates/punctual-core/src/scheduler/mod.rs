@@ -1,7 +1,9 @@
 //! The scheduler: a cheap handle to the stores, executors and loops behind it.
 
+mod add;
 mod builder;
 mod configure;
+mod declared;
 mod engine;
 mod error;
 mod flight;
@@ -25,8 +27,10 @@ use jiff::Timestamp;
 use punctual_trigger::Trigger;
 use serde_json::json;
 
+pub use self::add::{AddJob, AddLocal, Moment};
 pub use self::builder::SchedulerBuilder;
 pub use self::configure::{ConfigError, JobStoreFactory};
+pub use self::declared::StaleJobs;
 pub use self::error::{Error, nearest};
 #[cfg(feature = "tokio")]
 pub use self::kinds::TokioScheduler;
@@ -36,7 +40,7 @@ pub use self::prepare::NodeRecord;
 use self::shared::{Attached, Shared, Stop, lock};
 pub use self::shared::{SchedulerState, Settings, StoreHealth};
 use crate::event::{Event, EventKind, ListenerId};
-use crate::executor::Executor;
+use crate::executor::{Executor, current_run};
 use crate::id::{JobId, NodeId, RunId};
 use crate::job::{Job, JobDefinition, StoredJob};
 use crate::plan::{AddRefusal, JobChange, PauseRequest};
@@ -144,7 +148,8 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyRunning`], [`Error::ShuttingDown`].
+    /// [`Error::AlreadyRunning`], [`Error::ShuttingDown`]; [`Error::OtherInstance`] where another process holds the lock of
+    /// [`SchedulerBuilder::single_instance`].
     pub fn start(&self, mode: StartMode) -> Result<(), Error> {
         {
             let mut status = lock(&self.0.status);
@@ -155,6 +160,7 @@ impl Scheduler {
                     return Err(Error::AlreadyRunning);
                 }
             }
+            self.0.be_the_instance()?;
             status.state = match mode {
                 StartMode::Running => SchedulerState::Running,
                 StartMode::Paused => SchedulerState::Paused,
@@ -181,6 +187,9 @@ impl Scheduler {
     ///
     /// What does not end in time is asked to stop, has [`Settings::cancel_grace`] to do so, and is then dropped; by the
     /// job's `on_crash` the next attempt is left for whoever starts next.
+    ///
+    /// Called from inside a run of this scheduler it returns at once, for that run would wait for itself; the work ends
+    /// behind it, and [`stopped`](Self::stopped) says when.
     pub async fn shutdown(&self, how: Shutdown) {
         {
             let mut status = lock(&self.0.status);
@@ -199,6 +208,27 @@ impl Scheduler {
             Shutdown::WaitAtMost(patience) => patience,
             Shutdown::Cancel => Duration::ZERO,
         };
+        if self.is_called_by_own_run() {
+            let this = self.clone();
+            self.0.runtime.spawn(Box::pin(async move {
+                this.wind_up(stores, patience).await;
+            }));
+        } else {
+            self.wind_up(stores, patience).await;
+        }
+    }
+
+    fn is_called_by_own_run(&self) -> bool {
+        let Some(run) = current_run() else {
+            return false;
+        };
+        let stores = self.0.stores();
+        stores
+            .iter()
+            .any(|attached| lock(&attached.running).contains_key(&run))
+    }
+
+    async fn wind_up(&self, stores: Vec<Arc<Attached>>, patience: Duration) {
         futures_util::future::join_all(
             stores.iter().map(|attached| self.drain(attached, patience)),
         )
@@ -208,7 +238,21 @@ impl Scheduler {
             for slot in lock(&self.0.executors).values() {
                 slot.executor.shutdown();
             }
+            if let Some(lock) = &self.0.single_instance {
+                lock.release();
+            }
             self.0.emit(EventKind::SchedulerShutdown, |event| event);
+            self.0.stopped.notify(usize::MAX);
+        }
+    }
+
+    /// Resolves when the scheduler has been shut down and its work has ended; at once where it was not started.
+    pub async fn stopped(&self) {
+        while self.is_running() {
+            let stopped = self.0.stopped.listen();
+            if self.is_running() {
+                stopped.await;
+            }
         }
     }
 
@@ -303,6 +347,14 @@ impl Scheduler {
         Ok(false)
     }
 
+    /// The jobs that the program's code declared in an earlier release and does no longer, and that still run; known when
+    /// their job store was opened after [`start`](Self::start).
+    pub fn stale_jobs(&self) -> Vec<JobId> {
+        let stores = self.0.stores();
+        let lists = stores.iter().map(|attached| lock(&attached.stale).clone());
+        lists.flatten().collect()
+    }
+
     /// Looks for due jobs now.
     pub fn wakeup(&self) {
         self.0.wake_all();
@@ -313,6 +365,7 @@ impl Scheduler {
         let attached = self
             .0
             .store(job.job_store.as_deref().unwrap_or(DEFAULT_ALIAS))?;
+        self.0.check_reachable(&attached)?;
         let prepare::Prepared { addition, warnings } =
             prepare::new_job(&self.0, &attached, job).await?;
         let id = addition.definition.id.clone();
@@ -570,6 +623,11 @@ impl Scheduler {
 
     /// Adds a job store; its jobs run at once, where the scheduler does.
     pub fn add_jobstore(&self, alias: &str, store: Arc<dyn JobStore>) -> Result<(), Error> {
+        shared::check_alias(alias)?;
+        self.attach(alias, store)
+    }
+
+    fn attach(&self, alias: &str, store: Arc<dyn JobStore>) -> Result<(), Error> {
         let attached = Attached::new(alias, store);
         {
             let mut stores = lock(&self.0.stores);

@@ -11,6 +11,7 @@ use super::error::{Error, nearest, nearest_or_all};
 use super::new_job::{JobUpdate, NewJob};
 use super::shared::{Attached, Shared};
 use crate::clock::{later, whole_micros};
+use crate::closure::{CLOSURE_STORE, RESERVED};
 use crate::id::{ExecutorName, JobId, TaskName};
 use crate::job::{CompiledSchedule, JobArgs, JobDefinition, Policy};
 use crate::plan::{Addition, FirstRun, JobPatch, PolicyPatch, ReadyTrigger};
@@ -70,7 +71,7 @@ pub(super) async fn new_job(
         ..
     } = new;
     let id = id.map_or_else(|| Ok(JobId::random()), JobId::new)?;
-    let task = TaskName::new(task)?;
+    let task = checked_name_of_task(task, attached)?;
     let args = JobArgs { args, kwargs };
     let executor = executor.map_or_else(|| Ok(ExecutorName::default()), ExecutorName::new)?;
     let policy = checked_policy(policy, shared.settings.job_defaults.over(Policy::default()))?;
@@ -156,7 +157,9 @@ pub(super) async fn patch(
         next_run_time,
         ..
     } = update;
-    let task = task.map(TaskName::new).transpose()?;
+    let task = task
+        .map(|task| checked_name_of_task(task, attached))
+        .transpose()?;
     let executor = executor.map(ExecutorName::new).transpose()?;
     checked_policy(policy, *current.policy)?;
     if task.is_some() || executor.is_some() || args.is_some() || kwargs.is_some() {
@@ -237,6 +240,17 @@ fn check_runs(
     }
 }
 
+/// Closures are called by the jobs of their own store only.
+fn checked_name_of_task(task: String, attached: &Attached) -> Result<TaskName, Error> {
+    if task.starts_with(RESERVED) && &*attached.alias != CLOSURE_STORE {
+        let message = format!(
+            "{task:?} begins with \"punctual:\", which is reserved; a closure is added by add_local"
+        );
+        return Err(Error::invalid("task", message));
+    }
+    Ok(TaskName::new(task)?)
+}
+
 fn checked_policy(patch: PolicyPatch, over: Policy) -> Result<Policy, Error> {
     let policy = patch.over(over);
     if policy.max_instances == 0 {
@@ -296,14 +310,12 @@ async fn check_task(
     now: Timestamp,
     allow_unknown: bool,
 ) -> Result<(), Error> {
-    let here = shared.registry.get(task);
-    if let Some(found) = here {
-        found
-            .check(args)
-            .map_err(|error| Error::invalid(error.field, error.message))?;
-    }
+    let checked = shared.check_args(task, executor, args).transpose();
+    let is_here = checked
+        .map_err(|error| Error::invalid(error.field, error.message))?
+        .is_some();
     let executors = shared.executor_names();
-    if allow_unknown || here.is_some() && executors.contains(executor) {
+    if allow_unknown || is_here && executors.contains(executor) {
         return Ok(());
     }
     let records = shared
@@ -323,8 +335,8 @@ async fn check_task(
     {
         return Ok(());
     }
-    if here.is_none() && !nodes.iter().any(has_task) {
-        let names = shared.registry.names();
+    if !is_here && !nodes.iter().any(has_task) {
+        let names = shared.tasks();
         let known = names.iter().map(TaskName::as_str);
         let known = known.chain(
             nodes

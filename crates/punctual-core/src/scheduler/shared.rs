@@ -9,19 +9,22 @@ use std::time::Duration;
 use futures_util::future::AbortHandle;
 use jiff::{SignedDuration, Timestamp};
 
+use super::declared::Declared;
 use super::error::{Error, nearest_or_all};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
+use crate::closure::{CLOSURE_TASK, RESERVED};
 use crate::event::{Event, EventKind, Listeners};
-use crate::executor::{Executor, ExecutorEnv};
-use crate::id::{ExecutorName, Fence, NodeId, RunId, TaskName};
-use crate::job::JobDefinition;
+use crate::executor::{ArgsCheck, Executor, ExecutorEnv};
+use crate::id::{ExecutorName, Fence, JobId, NodeId, RunId, TaskName};
+use crate::job::{JobArgs, JobDefinition};
 use crate::lease::Lease;
 use crate::plan::{Finish, PolicyPatch};
 use crate::run::Run;
 use crate::runtime::{Runtime, timeout};
+use crate::single_instance::SingleInstance;
 use crate::store::{JobStore, Retention, StoreError, StoreResult};
-use crate::task::Registry;
+use crate::task::{ArgsError, Registry};
 use crate::zones::Zones;
 
 /// The settings of a scheduler. Each has a default that suits most.
@@ -74,9 +77,21 @@ pub enum SchedulerState {
     Draining,
 }
 
+/// Refuses an alias that is ours.
+pub(super) fn check_alias(alias: &str) -> Result<(), Error> {
+    if alias.starts_with(RESERVED) {
+        let message =
+            format!("{alias:?} begins with \"punctual:\", which is reserved; choose another alias");
+        return Err(Error::invalid("jobstore", message));
+    }
+    Ok(())
+}
+
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) executor: Arc<dyn Executor>,
+    /// The tasks that only this executor has.
+    pub(super) own_tasks: BTreeMap<TaskName, ArgsCheck>,
     in_flight: AtomicUsize,
 }
 
@@ -185,6 +200,8 @@ pub(super) struct Attached {
     pub(super) health: Mutex<Health>,
     /// The store's time less the local clock's.
     pub(super) offset: Mutex<SignedDuration>,
+    /// Jobs that the program's code declares no longer.
+    pub(super) stale: Mutex<Vec<JobId>>,
     /// Whether its loop runs.
     pub(super) live: AtomicBool,
     pub(super) ended: event_listener::Event,
@@ -201,6 +218,7 @@ impl Attached {
             stopping: AtomicBool::new(false),
             health: Mutex::default(),
             offset: Mutex::new(SignedDuration::ZERO),
+            stale: Mutex::default(),
             live: AtomicBool::new(false),
             ended: event_listener::Event::new(),
         })
@@ -225,14 +243,22 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) registry: Arc<Registry>,
-    pub(super) tasks: Arc<BTreeSet<TaskName>>,
+    /// The names in the registry and of the executors' own tasks.
+    pub(super) tasks: Mutex<Arc<BTreeSet<TaskName>>>,
+    /// Whether a job store for closures was attached.
+    pub(super) has_closures: AtomicBool,
     pub(super) zones: Zones,
     pub(super) settings: Settings,
     pub(super) listeners: Listeners,
     pub(super) executors: Mutex<BTreeMap<ExecutorName, Arc<Slot>>>,
     pub(super) stores: Mutex<Vec<Arc<Attached>>>,
     pub(super) status: Mutex<Status>,
+    /// Tells that the state is `Stopped` again.
+    pub(super) stopped: event_listener::Event,
     pub(super) started_at: Timestamp,
+    pub(super) declared: Declared,
+    /// Which process runs the jobs, where that is one only.
+    pub(super) single_instance: Option<SingleInstance>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -274,8 +300,75 @@ impl Shared {
         lock(&self.status).state
     }
 
+    /// Takes the lock file, where there is one.
+    pub(super) fn be_the_instance(&self) -> Result<(), Error> {
+        let Some(lock) = &self.single_instance else {
+            return Ok(());
+        };
+        let path = lock.path().display();
+        match lock.acquire() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::OtherInstance {
+                path: lock.path().to_owned(),
+            }),
+            Err(error) => Err(Error::invalid(
+                "single_instance",
+                format!(
+                    "{path} cannot be locked: {error}; name a file in a folder that this process may write to"
+                ),
+            )),
+        }
+    }
+
+    /// Refuses a job that the process which runs the jobs would never see.
+    pub(super) fn check_reachable(&self, attached: &Attached) -> Result<(), Error> {
+        match &self.single_instance {
+            Some(lock) if !lock.is_held() && !attached.store.abilities().many_nodes => {
+                Err(Error::OutOfReach {
+                    job_store: attached.alias.to_string(),
+                    path: lock.path().to_owned(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn executor_names(&self) -> BTreeSet<ExecutorName> {
         lock(&self.executors).keys().cloned().collect()
+    }
+
+    pub(super) fn tasks(&self) -> Arc<BTreeSet<TaskName>> {
+        Arc::clone(&lock(&self.tasks))
+    }
+
+    /// To be called where what this node can run has changed.
+    pub(super) fn collect_tasks(&self) {
+        let mut all = self.registry.names();
+        {
+            let executors = lock(&self.executors);
+            let own = executors.values().flat_map(|slot| slot.own_tasks.keys());
+            all.extend(own.cloned());
+        }
+        if self.has_closures.load(Ordering::SeqCst) {
+            all.insert(TaskName::new(CLOSURE_TASK).expect("it is a name"));
+        }
+        *lock(&self.tasks) = Arc::new(all);
+    }
+
+    /// Checks a job's arguments by its task, as the registry or an executor here has it; `None` where none does.
+    pub(super) fn check_args(
+        &self,
+        task: &TaskName,
+        executor: &ExecutorName,
+        args: &JobArgs,
+    ) -> Option<Result<(), ArgsError>> {
+        let own = lock(&self.executors)
+            .get(executor)
+            .and_then(|slot| slot.own_tasks.get(task).copied());
+        match own {
+            Some(check) => Some(check(args)),
+            None => Some(self.registry.get(task)?.check(args)),
+        }
     }
 
     fn executor_env(&self) -> ExecutorEnv {
@@ -310,11 +403,13 @@ impl Shared {
             executors.insert(
                 name.clone(),
                 Arc::new(Slot {
+                    own_tasks: executor.own_tasks(),
                     executor,
                     in_flight: AtomicUsize::new(0),
                 }),
             );
         }
+        self.collect_tasks();
         self.emit(EventKind::ExecutorAdded, |event| {
             event.alias(&name.as_str().into())
         });
@@ -325,18 +420,23 @@ impl Shared {
     pub(super) fn remove_executor(&self, alias: &str) -> Result<Arc<dyn Executor>, Error> {
         let removed = lock(&self.executors).remove(alias);
         let Some(slot) = removed else {
-            let names = self.executor_names();
-            let known = names.iter().map(ExecutorName::as_str);
-            return Err(Error::UnknownExecutor {
-                alias: alias.to_owned(),
-                likely: nearest_or_all(alias, known),
-            });
+            return Err(self.unknown_executor(alias));
         };
+        self.collect_tasks();
         slot.executor.shutdown();
         self.emit(EventKind::ExecutorRemoved, |event| {
             event.alias(&alias.into())
         });
         Ok(Arc::clone(&slot.executor))
+    }
+
+    pub(super) fn unknown_executor(&self, alias: &str) -> Error {
+        let names = self.executor_names();
+        let known = names.iter().map(ExecutorName::as_str);
+        Error::UnknownExecutor {
+            alias: alias.to_owned(),
+            likely: nearest_or_all(alias, known),
+        }
     }
 
     /// How many more runs each executor can take.

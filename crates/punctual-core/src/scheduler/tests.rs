@@ -645,11 +645,12 @@ fn events_of_a_run_come_in_order() {
     bench.scheduler.start(StartMode::Running).unwrap();
     bench.advance(1);
     bench.run(|s| async move { s.shutdown(Shutdown::Wait).await });
-    let kinds: Vec<_> = (0..6)
+    let kinds: Vec<_> = (0..7)
         .map(|_| events.recv_timeout(Duration::from_secs(10)).unwrap())
         .collect();
     use EventKind::{
-        JobAdded, JobExecuted, JobRemoved, JobSubmitted, SchedulerShutdown, SchedulerStarted,
+        JobAdded, JobExecuted, JobRemoved, JobStarted, JobSubmitted, SchedulerShutdown,
+        SchedulerStarted,
     };
     assert_eq!(
         kinds,
@@ -657,6 +658,7 @@ fn events_of_a_run_come_in_order() {
             JobAdded,
             SchedulerStarted,
             JobSubmitted,
+            JobStarted,
             JobExecuted,
             JobRemoved,
             SchedulerShutdown
