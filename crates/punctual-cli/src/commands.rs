@@ -6,10 +6,10 @@ use std::time::Duration;
 use axum::http::Method;
 use clap::Args;
 use punctual_server::encode;
+use punctual_trigger::words;
 use serde_json::{Map, Value, json};
 
 use crate::client::{Client, ServerFlags};
-use crate::duration;
 use crate::exit::{Failure, Outcome};
 use crate::show;
 use crate::trigger_flags::{TriggerFlags, read_json};
@@ -72,7 +72,7 @@ fn limit(flag: &str, text: &str) -> Outcome<Value> {
         return Ok(Value::Null);
     }
     let duration =
-        duration::parse(text).map_err(|error| Failure::usage(format!("{flag}: {error}")))?;
+        words::duration(text).map_err(|error| Failure::usage(format!("{flag}: {error}")))?;
     Ok(json!(duration.as_secs_f64()))
 }
 

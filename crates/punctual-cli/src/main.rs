@@ -3,7 +3,6 @@
 mod cli;
 mod client;
 mod commands;
-mod duration;
 mod exit;
 mod log;
 mod migrate;

@@ -8,8 +8,8 @@ use punctual::migrate::{MigrateError, MigrateOptions, Migrated, migrate};
 use punctual::{OpenOptions, open_store};
 use punctual_core::store::JobStore;
 use punctual_server::TOKENS_NAMESPACE;
+use punctual_trigger::words;
 
-use crate::duration;
 use crate::exit::{Code, Failure, Outcome};
 use crate::{output, serve};
 
@@ -29,7 +29,7 @@ pub(crate) struct MigrateArgs {
     #[arg(long)]
     pause_source: bool,
     /// How long to wait for runs that still go on in the source
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = words::duration)]
     wait: Duration,
     /// What the names of the source's tables or keys begin with
     #[arg(long, value_name = "PREFIX", default_value = "punctual_")]

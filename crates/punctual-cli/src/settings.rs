@@ -7,8 +7,8 @@ use std::time::Duration;
 use punctual::address::{AddressError, StoreAddress};
 use punctual_core::scheduler::nearest;
 use punctual_core::store::Retention;
+use punctual_trigger::words;
 
-use crate::duration;
 use crate::exit::{Code, Failure, Outcome};
 
 /// The file that is read where it exists and none is named.
@@ -101,7 +101,7 @@ const TABLE: &[(&str, Set)] = &[
         Ok(())
     }),
     ("lease", |settings, text| {
-        let lease = duration::parse(text).map_err(|error| error.to_string())?;
+        let lease = words::duration(text).map_err(|error| error.to_string())?;
         if lease < LEASE_MIN {
             return Err(format!("{text:?} is too short; a lease is at least 2s"));
         }
@@ -109,7 +109,7 @@ const TABLE: &[(&str, Set)] = &[
         Ok(())
     }),
     ("drain", |settings, text| {
-        settings.drain = duration::parse(text).map_err(|error| error.to_string())?;
+        settings.drain = words::duration(text).map_err(|error| error.to_string())?;
         Ok(())
     }),
     ("timezone", |settings, text| {

@@ -1,13 +1,10 @@
 //! Triggers as flags.
 
-use std::fmt::Write;
-
 use clap::Args;
 use punctual_server::read_trigger;
-use punctual_trigger::TriggerError;
-use serde_json::{Map, Value, json};
+use punctual_trigger::{TriggerError, words};
+use serde_json::{Map, Value};
 
-use crate::duration;
 use crate::exit::{Code, Failure, Outcome};
 
 /// When a job runs. One of the first five says how; the others go with it.
@@ -61,63 +58,6 @@ pub(crate) fn read_json(flag: &str, text: &str) -> Outcome<Value> {
     })
 }
 
-/// Seconds, as a whole number where they are one.
-fn seconds(flag: &str, text: &str) -> Outcome<Value> {
-    let duration = duration::parse(text).map_err(|error| usage(flag, error))?;
-    if duration.subsec_nanos() == 0 {
-        return Ok(duration.as_secs().into());
-    }
-    Ok(json!(duration.as_secs_f64()))
-}
-
-/// The units of an interval, as large as they go: `90s` is a minute and 30 seconds.
-fn interval(text: &str) -> Outcome<Map<String, Value>> {
-    let whole = duration::parse(text).map_err(|error| usage("--every", error))?;
-    let mut map = Map::new();
-    let mut left = whole.as_secs();
-    for (unit, length) in [("days", 86_400), ("hours", 3600), ("minutes", 60)] {
-        if left >= length {
-            map.insert(unit.to_owned(), (left / length).into());
-            left %= length;
-        }
-    }
-    if whole.subsec_micros() > 0 {
-        let fraction = f64::from(whole.subsec_micros()) / 1e6;
-        map.insert("seconds".to_owned(), json!(left as f64 + fraction));
-    } else if left > 0 || map.is_empty() {
-        map.insert("seconds".to_owned(), left.into());
-    }
-    Ok(map)
-}
-
-/// `day=last fri hour=3` as fields: what has no `=` goes on with the field before it.
-fn cron_fields(text: &str) -> Outcome<Map<String, Value>> {
-    let mut fields: Vec<(String, String)> = Vec::new();
-    for word in text.split_whitespace() {
-        match (word.split_once('='), fields.last_mut()) {
-            (Some((name, value)), _) => {
-                if fields.iter().any(|(known, _)| known == name) {
-                    return Err(usage("--cron", format!("{name} is given twice")));
-                }
-                fields.push((name.to_owned(), value.to_owned()));
-            }
-            (None, Some((_, value))) => {
-                value.push(' ');
-                value.push_str(word);
-            }
-            (None, None) => {
-                let message = format!("{word:?} is no field; write \"day_of_week=mon-fri hour=9\"");
-                return Err(usage("--cron", message)
-                    .hint("for an expression such as \"0 3 * * *\" use --crontab"));
-            }
-        }
-    }
-    Ok(fields
-        .into_iter()
-        .map(|(name, value)| (name, value.into()))
-        .collect())
-}
-
 impl TriggerFlags {
     /// The trigger's wire form; `None` where no flag says when.
     pub(crate) fn wire(&self) -> Outcome<Option<Map<String, Value>>> {
@@ -148,8 +88,9 @@ impl TriggerFlags {
                 map.insert(key.to_owned(), text.as_str().into());
             }
         }
-        if let Some(text) = &self.jitter {
-            map.insert("jitter".to_owned(), seconds("--jitter", text)?);
+        if let Some(jitter) = &self.jitter {
+            let seconds = words::seconds(jitter).map_err(|error| usage("--jitter", error))?;
+            map.insert("jitter".to_owned(), seconds);
         }
         if let Some(text) = &self.dst {
             let policy = if text.trim_start().starts_with('{') {
@@ -163,16 +104,18 @@ impl TriggerFlags {
     }
 
     fn kind(&self) -> Outcome<Option<Map<String, Value>>> {
+        if let Some(fields) = &self.cron {
+            let map = words::cron_fields(fields).map_err(|error| usage("--cron", error))?;
+            return Ok(Some(map));
+        }
+        if let Some(every) = &self.every {
+            let map = words::interval(every).map_err(|error| usage("--every", error))?;
+            return Ok(Some(map));
+        }
         let mut map = Map::new();
-        let kind = if let Some(fields) = &self.cron {
-            map = cron_fields(fields)?;
-            "cron"
-        } else if let Some(expr) = &self.crontab {
+        let kind = if let Some(expr) = &self.crontab {
             map.insert("expr".to_owned(), expr.as_str().into());
             "crontab"
-        } else if let Some(every) = &self.every {
-            map = interval(every)?;
-            "interval"
         } else if let Some(at) = &self.at {
             map.insert("run_date".to_owned(), at.as_str().into());
             "date"
@@ -203,38 +146,5 @@ impl TriggerFlags {
 
 /// A trigger's error, with the place at fault where that is known.
 pub(crate) fn refused(error: &TriggerError) -> Failure {
-    let mut text = error.to_string();
-    if let (Some(value), Some(span)) = (error.value(), error.span())
-        && let (Some(before), Some(inside)) = (value.get(..span.start), value.get(span))
-    {
-        let pad = " ".repeat(before.chars().count());
-        let carets = "^".repeat(inside.chars().count().max(1));
-        let _ = write!(text, "\n  {value}\n  {pad}{carets}");
-    }
-    Failure::new(Code::Invalid, text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_are_in_large_units() {
-        let read = |text| Value::Object(interval(text).unwrap());
-        assert_eq!(read("90s"), json!({"minutes": 1, "seconds": 30}));
-        assert_eq!(read("1.5"), json!({"seconds": 1.5}));
-        assert_eq!(read("25h"), json!({"days": 1, "hours": 1}));
-        assert_eq!(read("0"), json!({"seconds": 0}));
-    }
-
-    #[test]
-    fn cron_fields_may_hold_spaces() {
-        let fields = Value::Object(cron_fields("day=last fri hour=3 minute=*/5").unwrap());
-        assert_eq!(
-            fields,
-            json!({"day": "last fri", "hour": "3", "minute": "*/5"})
-        );
-        assert!(cron_fields("0 3 * * *").is_err());
-        assert!(cron_fields("hour=1 hour=2").is_err());
-    }
+    Failure::new(Code::Invalid, error.underlined())
 }

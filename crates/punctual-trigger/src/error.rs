@@ -1,6 +1,6 @@
 //! Why a trigger was refused.
 
-use std::ops::Range;
+use std::{fmt::Write, ops::Range};
 
 /// Why a trigger was refused: which field, which value, what is allowed there and, where a likely cause is known, the
 /// cure.
@@ -77,6 +77,19 @@ impl TriggerError {
     /// The bytes of the field's text (the crontab expression, the cron field) that are at fault.
     pub fn span(&self) -> Option<Range<usize>> {
         self.span.clone()
+    }
+
+    /// The whole message, and below it the text with the part at fault underlined, where that is known.
+    pub fn underlined(&self) -> String {
+        let mut text = self.to_string();
+        if let (Some(value), Some(span)) = (self.value(), self.span())
+            && let (Some(before), Some(inside)) = (value.get(..span.start), value.get(span))
+        {
+            let pad = " ".repeat(before.chars().count());
+            let carets = "^".repeat(inside.chars().count().max(1));
+            let _ = write!(text, "\n  {value}\n  {pad}{carets}");
+        }
+        text
     }
 
     /// What is wrong, what is allowed and the likely cure; without the field.

@@ -48,6 +48,7 @@ mod silence;
 mod spec;
 mod trigger;
 mod wire;
+pub mod words;
 mod zone;
 
 pub use builder::{CalendarIntervalBuilder, CronBuilder, FieldText};

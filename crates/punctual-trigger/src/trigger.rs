@@ -8,7 +8,7 @@ use crate::{
     schedule::floor_micros,
     short, silence,
     spec::{Adding, CrontabSpec, DateSpec, IntervalSpec, Spec},
-    wire,
+    wire, words,
 };
 use jiff::{Timestamp, tz::TimeZoneDatabase};
 use serde_json::Value;
@@ -128,6 +128,16 @@ impl Trigger {
         .into()
     }
 
+    /// Fires once, at a date string such as `2026-12-24 18:00:00`, which is read in the trigger's zone.
+    pub fn at(text: &str) -> Result<Trigger, TriggerError> {
+        let run_date = Some(wire::when("run_date", text)?);
+        Ok(Spec::Date(DateSpec {
+            run_date,
+            timezone: None,
+        })
+        .into())
+    }
+
     /// Fires again and again, in elapsed time; microseconds count, what is smaller is dropped.
     pub fn interval(every: Duration) -> Result<Trigger, TriggerError> {
         let micros = i64::try_from(every.as_micros()).map_err(|_| {
@@ -145,6 +155,20 @@ impl Trigger {
         .into())
     }
 
+    /// The same by a duration as people write it: `90s`, `1h30m`, `2d`, or a number of seconds.
+    ///
+    /// ```
+    /// use punctual_trigger::Trigger;
+    ///
+    /// assert_eq!(Trigger::every("90s")?.describe(), "every 1 minute and 30 seconds");
+    /// # Ok::<(), punctual_trigger::TriggerError>(())
+    /// ```
+    pub fn every(text: &str) -> Result<Trigger, TriggerError> {
+        let map = words::interval(text)
+            .map_err(|error| TriggerError::at("every", text, error.to_string()))?;
+        Trigger::from_json(&Value::Object(map))
+    }
+
     /// What cron(5) means by the expression: five fields, or six with seconds first.
     pub fn crontab(expr: &str) -> Result<Trigger, TriggerError> {
         let spec = CrontabSpec {
@@ -158,6 +182,19 @@ impl Trigger {
     /// `APScheduler`'s cron fields, one by one.
     pub fn cron() -> CronBuilder {
         CronBuilder::default()
+    }
+
+    /// `APScheduler`'s cron fields, and any other key of a cron trigger, in one text.
+    ///
+    /// ```
+    /// use punctual_trigger::Trigger;
+    ///
+    /// let trigger = Trigger::cron_fields("day=last fri hour=9 timezone=Europe/London")?;
+    /// assert_eq!(trigger.to_string(), "cron[day='last fri', hour='9']");
+    /// # Ok::<(), punctual_trigger::TriggerError>(())
+    /// ```
+    pub fn cron_fields(text: &str) -> Result<Trigger, TriggerError> {
+        Trigger::from_json(&Value::Object(words::cron_fields(text)?))
     }
 
     /// Years, months, weeks and days by the calendar.

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use clap::Args;
+use punctual_trigger::words;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -36,7 +37,6 @@ use self::history::{History, Kind, Micros, Row, Snapshot, Violation};
 use self::nodes::{Cluster, NodeOptions};
 use self::receiver::Receiver;
 use self::workload::Spec;
-use crate::duration;
 use crate::exit::{Failure, Outcome};
 use crate::output::{line, tell};
 
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &TortureArgs) -> Outcome {
 }
 
 async fn torture(args: &TortureArgs) -> Outcome {
-    let lease = duration::parse(&args.lease)
+    let lease = words::duration(&args.lease)
         .ok()
         .filter(|&lease| lease >= Duration::from_secs(2))
         .ok_or_else(|| {
