@@ -19,6 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arguments;
+
 use std::any::{Any, TypeId, type_name};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -32,6 +34,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use self::arguments::{Argument, ArgumentSpec, BoundArgs, CallArgs, ReadArgument};
 use crate::cancel::CancelToken;
 use crate::closure::{CLOSURE_TASK, Closures, RESERVED};
 use crate::executor::LocalTasks;
@@ -209,7 +212,7 @@ impl RunContext {
 
 /// Why a parameter could not be made, or a task's arguments do not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{field}: {message}")]
 pub struct ArgsError {
     /// The path of what is at fault: `kwargs.url`, `args[0]`, or `args` or `kwargs` where it is none in particular.
     pub field: String,
@@ -238,6 +241,11 @@ pub struct TaskInput {
 type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
 /// A parameter of a task.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of a task",
+    label = "is no parameter",
+    note = "a task takes its arguments, `State<…>`, `RunContext`, `Run`, and what implements `Parameter`"
+)]
 pub trait Parameter: Sized + Send + 'static {
     /// Makes it for a run.
     fn make(input: &TaskInput) -> Result<Self, ArgsError>;
@@ -255,11 +263,7 @@ pub struct Args<T>(pub T);
 /// Reads a value of the field `base`; an error names the path below it.
 fn fit<T: DeserializeOwned>(base: &str, value: Value) -> Result<T, ArgsError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let field = match error.path().to_string() {
-            root if root == "." => base.to_owned(),
-            index if index.starts_with('[') => format!("{base}{index}"),
-            path => format!("{base}.{path}"),
-        };
+        let field = arguments::below(base, error.path());
         let why = error.into_inner();
         ArgsError::new(field, format!("the arguments do not fit: {why}"))
     })
@@ -272,7 +276,10 @@ fn parse_args<T: DeserializeOwned>(args: &JobArgs) -> Result<T, ArgsError> {
             .or_else(|_| fit("args", Value::Null))
             .or_else(|_| fit("args", Value::Object(serde_json::Map::new()))),
         ([], false) => fit("kwargs", Value::Object(args.kwargs.clone())),
-        ([one], true) => fit("args[0]", one.clone()).or_else(|_| array()),
+        ([one], true) => fit("args[0]", one.clone()).or_else(|single| {
+            // Whichever of the two says more exactly what is at fault.
+            array().map_err(|error| if error.field == "args" { single } else { error })
+        }),
         (_, true) => array(),
         (_, false) => Err(ArgsError::new(
             "args",
@@ -341,6 +348,12 @@ impl Parameter for Run {
 }
 
 /// What a task may return: nothing, or a result. A value is recorded as the run's output, as JSON.
+#[diagnostic::on_unimplemented(
+    message = "a task cannot return `{Self}`",
+    label = "is no end of a task",
+    note = "a task returns nothing, or a `Result<T, E>` with a `T` that is `Serialize` and an `E` that is `Display`: \
+            `Ok(value)` records the value as the run's output"
+)]
 pub trait IntoTaskEnd {
     /// How the task ended.
     fn into_task_end(self, output: &Output) -> TaskEnd;
@@ -422,7 +435,7 @@ macro_rules! functions {
             fn call(&self, input: TaskInput) -> BoxFuture<'static, TaskEnd> {
                 $(let $name = match $name::make(&input) {
                     Ok(made) => made,
-                    Err(error) => return Box::pin(std::future::ready(TaskEnd::Failed(error.message))),
+                    Err(error) => return Box::pin(std::future::ready(TaskEnd::Failed(error.to_string()))),
                 };)*
                 let future = self($($name),*);
                 Box::pin(async move { future.await.into_task_end(&input.context.output) })
@@ -444,7 +457,7 @@ macro_rules! functions {
             fn call(&self, input: &TaskInput) -> TaskEnd {
                 $(let $name = match $name::make(input) {
                     Ok(made) => made,
-                    Err(error) => return TaskEnd::Failed(error.message),
+                    Err(error) => return TaskEnd::Failed(error.to_string()),
                 };)*
                 self($($name),*).into_task_end(&input.context.output)
             }

@@ -61,15 +61,30 @@
 //!
 //! # Where to read on
 //!
-//! [`trigger`] says when jobs fire, [`task`] what they call, [`scheduler`] what can be done with them, [`store`] what a
+//! [`trigger`] says when jobs fire, [`task`](mod@task) what they call, [`scheduler`] what can be done with them, [`store`] what a
 //! job store promises.
 
 pub use punctual_core::{
-    cancel, clock, decide, definitions, document, event, executor, id, job, memory, output, plan,
-    run, runtime, scheduler, store, task, zones,
+    cancel, clock, decide, definitions, document, event, executor, id, job, lease, memory, output,
+    plan, run, runtime, scheduler, single_instance, store, task, testing, zones,
 };
+#[cfg(feature = "macros")]
+#[doc = include_str!("task.md")]
+pub use punctual_macros::task;
 pub use punctual_trigger as trigger;
 
+#[cfg(any(
+    feature = "actix",
+    feature = "calloop",
+    feature = "may",
+    feature = "smol"
+))]
+pub use punctual_loops as loops;
+
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 pub mod address;
 pub mod migrate;
 
@@ -92,6 +107,8 @@ pub mod prelude {
     };
     pub use punctual_core::store::{JobQuery, JobStore, RunQuery};
     pub use punctual_core::task::{Args, Registry, RunContext, State};
+    #[cfg(feature = "macros")]
+    pub use punctual_macros::task;
     #[cfg(feature = "sqlite")]
     pub use punctual_sql::{SqliteOptions, SqliteStore};
     pub use punctual_trigger::Trigger;

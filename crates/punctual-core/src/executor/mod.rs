@@ -7,6 +7,8 @@ mod asynchronous;
 mod current;
 mod debug;
 mod local;
+#[cfg(unix)]
+mod process;
 mod threads;
 
 use std::any::Any;
@@ -24,6 +26,8 @@ pub use self::asynchronous::AsyncExecutor;
 pub(crate) use self::current::current_run;
 pub use self::debug::DebugExecutor;
 pub use self::local::{LocalDriver, LocalExecutor, LocalFunction, LocalTasks};
+#[cfg(unix)]
+pub use self::process::{IntoRegistry, ProcessPoolExecutor, process_pool_worker};
 pub use self::threads::ThreadPoolExecutor;
 use crate::id::TaskName;
 use crate::job::JobArgs;
@@ -117,10 +121,14 @@ pub trait Executor: Send + Sync + fmt::Debug + 'static {
 pub type ArgsCheck = fn(&JobArgs) -> Result<(), ArgsError>;
 
 /// What a panic said.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the task panicked: {}", text.unwrap_or("(no message)"))
+    text.unwrap_or("(no message)")
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    format!("the task panicked: {}", panic_message(panic))
 }
 
 /// Runs a task's future to its end; `None` where it was killed.

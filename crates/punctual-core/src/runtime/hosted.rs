@@ -106,7 +106,7 @@ impl HostedRuntime {
         }
         // What gets ready meanwhile waits for the next turn: the host has other things to do.
         let mut left = lock(&this.ready).len();
-        while left > 0 && SystemClock.monotonic() - began < TURN_MAX {
+        while left > 0 && SystemClock.monotonic().saturating_sub(began) < TURN_MAX {
             let Some(task) = lock(&this.ready).pop_front() else {
                 break;
             };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use punctual_trigger::{Trigger, TriggerError};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::new_job::NewJob;
@@ -30,9 +30,7 @@ impl From<Timestamp> for Moment {
 
 impl From<&str> for Moment {
     fn from(at: &str) -> Self {
-        Self(Trigger::from_json(
-            &json!({ "type": "date", "run_date": at }),
-        ))
+        Self(Trigger::at(at))
     }
 }
 
@@ -40,15 +38,6 @@ impl From<String> for Moment {
     fn from(at: String) -> Self {
         at.as_str().into()
     }
-}
-
-fn cron_fields(text: &str) -> Result<Trigger, TriggerError> {
-    let mut map = Map::from_iter([("type".to_owned(), "cron".into())]);
-    for word in text.split_whitespace() {
-        let (key, value) = word.split_once('=').unwrap_or((word, ""));
-        map.insert(key.to_owned(), value.into());
-    }
-    Trigger::from_json(&Value::Object(map))
 }
 
 /// A job that is being described, and when it runs. What does not fit is said when it is added.
@@ -141,7 +130,7 @@ macro_rules! sentence {
 
         /// Runs at the moments that `APScheduler`'s cron fields name: `"day_of_week=mon-fri hour=9"`.
         pub fn cron(mut self, fields: &str) -> Self {
-            self.draft.when("cron", cron_fields(fields));
+            self.draft.when("cron", Trigger::cron_fields(fields));
             self
         }
 

@@ -188,6 +188,12 @@ impl SchedulerBuilder {
         self
     }
 
+    /// How long a run that was asked to stop has to wind up. Default 5 s.
+    pub fn cancel_grace(mut self, grace: Duration) -> Self {
+        self.settings.cancel_grace = grace;
+        self
+    }
+
     /// How long the ledger remembers. Default 30 days or 10,000 rows a job.
     pub fn retention(mut self, retention: Retention) -> Self {
         self.settings.retention = retention;

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::io::Write;
+use std::marker::PhantomData;
 use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -18,7 +20,7 @@ use crate::id::{JobId, RunId};
 use crate::job::{Job, StoredJob};
 use crate::plan::{OnConflict, PauseRequest};
 use crate::run::Run;
-use crate::runtime::LoopRuntime;
+use crate::runtime::{HostedRuntime, LoopRuntime};
 use crate::store::{Page, RunQuery};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -218,5 +220,48 @@ impl Deref for BlockingScheduler {
     type Target = BlockingHandle;
     fn deref(&self) -> &BlockingHandle {
         &self.handle
+    }
+}
+
+/// A scheduler whose loop a host drives, on the host's thread: what the drivers of reactors and toolkits are made of. It stays on that
+/// thread; the [`Scheduler`] that it derefs to may go anywhere. Dropping it shuts it down as
+/// [`BackgroundScheduler`]'s drop does.
+#[derive(Debug)]
+pub struct HostedScheduler {
+    scheduler: Scheduler,
+    runtime: HostedRuntime,
+    stays_here: PhantomData<Rc<()>>,
+}
+
+impl HostedScheduler {
+    /// Builds it for a loop that the host will drive. The default executor is a pool of 10 threads, for a task must not keep the
+    /// host from its own work.
+    pub fn build(builder: SchedulerBuilder, runtime: HostedRuntime) -> Result<Self, Error> {
+        let builder = builder.default_executor(|| Arc::new(ThreadPoolExecutor::new(10)));
+        let scheduler = runtime.run_until(builder.build(Arc::new(runtime.clone())))?;
+        Ok(Self {
+            scheduler,
+            runtime,
+            stays_here: PhantomData,
+        })
+    }
+
+    /// Ends the work and returns when it has ended; see [`Scheduler::shutdown`]. Meanwhile this thread turns the scheduler's loop,
+    /// and nothing else of the host's. To go on with that, spawn or await the [`Scheduler`]'s own `shutdown` instead.
+    pub fn shutdown(&self, how: Shutdown) {
+        self.runtime.run_until(self.scheduler.shutdown(how));
+    }
+}
+
+impl Deref for HostedScheduler {
+    type Target = Scheduler;
+    fn deref(&self) -> &Scheduler {
+        &self.scheduler
+    }
+}
+
+impl Drop for HostedScheduler {
+    fn drop(&mut self) {
+        self.shutdown(Shutdown::Cancel);
     }
 }

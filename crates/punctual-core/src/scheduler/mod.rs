@@ -34,7 +34,7 @@ pub use self::declared::StaleJobs;
 pub use self::error::{Error, nearest};
 #[cfg(feature = "tokio")]
 pub use self::kinds::TokioScheduler;
-pub use self::kinds::{BackgroundScheduler, BlockingHandle, BlockingScheduler};
+pub use self::kinds::{BackgroundScheduler, BlockingHandle, BlockingScheduler, HostedScheduler};
 pub use self::new_job::{JobUpdate, NewJob};
 pub use self::prepare::NodeRecord;
 use self::shared::{Attached, Shared, Stop, lock};

@@ -537,7 +537,7 @@ fn refusals_name_the_field_and_the_cure() {
             "jobstore",
             "did you mean default?",
         ),
-        (NewJob::new("slow").arg("long"), "args", "do not fit"),
+        (NewJob::new("slow").arg("long"), "args[0]", "do not fit"),
         (
             NewJob::new("note")
                 .id("x")

@@ -1,0 +1,128 @@
+//! Jobs that the code declares.
+
+use std::time::Duration;
+
+use punctual::job::StoredJob;
+use punctual::prelude::*;
+use punctual::task::TaskFunction;
+use punctual::testing::TestScheduler;
+use serde_json::json;
+
+#[task(
+    cron = "hour=3 minute=30",
+    timezone = "Europe/Paris",
+    id = "nightly",
+    args(days = 30, note = "all")
+)]
+async fn cleanup(
+    days: u32,
+    #[default = 10] limit: u32,
+    note: Option<String>,
+    run: RunContext,
+) -> Result<(), String> {
+    run.log(&format!("{days} {limit} {note:?}"));
+    Ok(())
+}
+
+#[task(crontab = "0 9 * * 1-5", args(type = "mail"))]
+fn remind(r#type: String) {
+    drop(r#type);
+}
+
+#[task(every = "1h30m")]
+async fn poll(#[default = "all"] what: String) -> Result<String, String> {
+    Ok(what)
+}
+
+#[task(
+    name = "party",
+    at = "2026-12-24 18:00:00",
+    timezone = "America/New_York"
+)]
+async fn celebrate() {}
+
+#[task]
+async fn plain() {}
+
+#[test]
+fn are_added_when_the_scheduler_is_built() {
+    let builder = Scheduler::builder()
+        .register::<cleanup>()
+        .and_then(SchedulerBuilder::register::<remind>)
+        .and_then(SchedulerBuilder::register::<poll>)
+        .and_then(SchedulerBuilder::register::<celebrate>)
+        .and_then(SchedulerBuilder::register::<plain>);
+    let scheduler = TestScheduler::start(builder.unwrap()).unwrap();
+    let jobs = scheduler.run({
+        let scheduler = (*scheduler).clone();
+        async move { scheduler.get_jobs().await }
+    });
+    let mut jobs: Vec<_> = jobs
+        .unwrap()
+        .iter()
+        .map(|located| {
+            let StoredJob::Job(job) = &located.job else {
+                panic!("it can be read")
+            };
+            let definition = &job.definition;
+            (
+                definition.id.to_string(),
+                definition.task.to_string(),
+                definition.trigger.describe(),
+                json!(definition.args),
+            )
+        })
+        .collect();
+    jobs.sort_by(|a, b| a.0.cmp(&b.0));
+    let job = |id: &str, task: &str, when: &str, args| {
+        (id.to_owned(), task.to_owned(), when.to_owned(), args)
+    };
+    assert_eq!(
+        jobs,
+        [
+            job(
+                "nightly",
+                "cleanup",
+                "at 03:30, Europe/Paris",
+                json!({"kwargs": {"days": 30, "note": "all"}})
+            ),
+            job(
+                "party",
+                "party",
+                "once, at 2026-12-24 18:00:00, America/New_York",
+                json!({})
+            ),
+            job(
+                "poll",
+                "poll",
+                "every 1 hour and 30 minutes, from 2026-01-01 01:30:00+00:00, UTC",
+                json!({})
+            ),
+            job(
+                "remind",
+                "remind",
+                "at 09:00 on Monday to Friday, UTC",
+                json!({"kwargs": {"type": "mail"}})
+            ),
+        ]
+    );
+
+    scheduler.advance(Duration::from_hours(3));
+    let outputs: Vec<_> = scheduler.runs().into_iter().map(|run| run.output).collect();
+    let output = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        outputs,
+        [
+            output("\"all\"\n"),
+            output("30 10 Some(\"all\")\n"),
+            output("\"all\"\n")
+        ]
+    );
+}
+
+#[test]
+fn are_declared_by_a_schedule_alone() {
+    assert!(plain::declared_job().is_none());
+    let job = format!("{:?}", remind::declared_job().unwrap());
+    assert!(job.contains("on_conflict: Replace"), "{job}");
+}
