@@ -1,4 +1,4 @@
-//! One suite of tests that every Punctual job store runs.
+//! One suite of tests that every Punctual job store runs, and one for every [scheduler](schedulers).
 //!
 //! A store that passes keeps the contract of [`JobStore`](punctual_core::store::JobStore). To run the suite, say how a
 //! place for a store is made, and name it in a module of its own:
@@ -36,6 +36,7 @@
 pub mod bench;
 pub mod cases;
 mod list;
+pub mod schedulers;
 mod trial;
 
 pub use list::CASES;
