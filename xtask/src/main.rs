@@ -5,8 +5,10 @@
     reason = "chores talk to people"
 )]
 
+mod packages;
 mod services;
 mod test;
+mod toolkits;
 mod torture;
 
 use std::path::Path;
@@ -30,6 +32,7 @@ cargo xtask <chore>
   services status       what runs where, or would
   services install      install what is missing (on Debian as root)
                         (all four take names: postgres mysql redis mongodb; and --dir FOLDER, to keep a second set apart)
+  toolkits              install what the crates for GLib, GTK and Qt are built with (on Debian as root), or say what is missing
   features              check that the library builds with each feature alone, and with none
   size                  build the release binary from nothing; print seconds, packages and bytes
 ";
@@ -53,6 +56,7 @@ fn chore() -> Result<()> {
         Some("torture") => torture::main(&rest),
         Some("features") => features(),
         Some("size") => size(),
+        Some("toolkits") => toolkits::main(),
         Some("services") => services::main(&rest),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
@@ -98,11 +102,16 @@ fn features() -> Result<()> {
     ];
     cargo(&package)?;
     for feature in [
+        "actix",
         "bundled-zones",
+        "calloop",
+        "macros",
+        "may",
         "mongodb",
         "mysql",
         "postgres",
         "redis",
+        "smol",
         "sqlite",
         "tokio",
     ] {

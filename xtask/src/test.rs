@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::services::{ForTests, Missing};
+use crate::toolkits;
 
 pub(crate) fn main(arguments: &[String]) -> Result<()> {
     with_servers(|servers, interrupt| run(arguments, servers, interrupt))
@@ -51,12 +52,15 @@ fn run(arguments: &[String], servers: &ForTests, interrupt: &Interrupt) -> Resul
         let all = [&["test", "--all-features"], &arguments[..]].concat();
         return cargo(&all, servers, interrupt);
     }
+    let toolkits = toolkits::Missing::find()?;
+    let mut workspace = vec!["test", "--workspace", "--all-features"];
+    workspace.extend(toolkits.exclusions());
     let targets = ["--lib", "--bins", "--tests", "--examples"];
     // Targets and doc examples apart, so that a failure in one names it.
     for what in [&targets[..], &["--doc"]] {
-        let all = [&["test", "--workspace", "--all-features"], what].concat();
-        cargo(&all, servers, interrupt)?;
+        cargo(&[&workspace[..], what].concat(), servers, interrupt)?;
     }
+    toolkits.report();
     Ok(())
 }
 

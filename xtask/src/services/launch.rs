@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::install;
 use super::server::{Place, Server};
 use super::state::{Folder, Keep, Running};
 
@@ -22,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) fn launch(server: &dyn Server, folder: &Folder, keep: Keep) -> Result<Running> {
     let found = server
         .find()
-        .with_context(|| format!("not installed: {}", install::advice(server)))?;
+        .with_context(|| format!("not installed: {}", super::advice(server)))?;
     let program = server.build(found)?;
     let mut attempts_left = 3;
     loop {

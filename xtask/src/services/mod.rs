@@ -1,7 +1,6 @@
 //! Real servers for the tests: found, installed, started, asked and stopped.
 
 mod address;
-mod install;
 mod launch;
 mod mongodb;
 mod mysql;
@@ -16,7 +15,9 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 
+use crate::packages;
 use launch::{answers, clear_away, launch};
+pub(crate) use server::on_path;
 use server::{SERVERS, Server};
 use state::{Folder, Keep, Running};
 
@@ -79,6 +80,24 @@ fn by_name(name: &str) -> Result<&'static dyn Server> {
             let names = SERVERS.map(Server::name).join(", ");
             format!("expected --dir FOLDER or a service ({names}), got {name:?}")
         })
+}
+
+/// How a person gets the server.
+fn advice(server: &dyn Server) -> String {
+    let packages = server.packages().join(" ");
+    let variable = server.variable();
+    format!(
+        "install it (on Debian or Ubuntu: sudo apt-get install {packages}), use compose.yaml, or set {variable}"
+    )
+}
+
+fn install(servers: &[&dyn Server]) -> Result<()> {
+    let packages: Vec<&str> = servers
+        .iter()
+        .flat_map(|server| server.packages())
+        .copied()
+        .collect();
+    packages::install(&packages)
 }
 
 /// Talk goes to stderr: stdout is for a shell to read.
@@ -163,8 +182,8 @@ fn start(
         .filter(|server| needs_program(*server, folder) && server.find().is_none())
         .collect();
     if !absent.is_empty()
-        && install::is_possible()
-        && let Err(error) = install::install(&absent)
+        && packages::is_possible()
+        && let Err(error) = install(&absent)
     {
         say(&format!("{error:#}"));
     }
@@ -309,7 +328,7 @@ fn status(servers: &[&'static dyn Server], folder: &Path) -> Result<()> {
         } else {
             match server.find() {
                 Some(program) => println!("{name:<9} not started; would use {}", program.display()),
-                None => println!("{name:<9} not installed: {}", install::advice(*server)),
+                None => println!("{name:<9} not installed: {}", advice(*server)),
             }
         }
     }
@@ -327,11 +346,11 @@ fn install_missing(servers: &[&'static dyn Server], _folder: &Path) -> Result<()
         say("nothing is missing");
         return Ok(());
     }
-    if !install::is_possible() {
+    if !packages::is_possible() {
         for server in &absent {
-            say(&format!("{}: {}", server.name(), install::advice(*server)));
+            say(&format!("{}: {}", server.name(), advice(*server)));
         }
         bail!("only root on Debian can install packages without asking anybody");
     }
-    install::install(&absent)
+    install(&absent)
 }

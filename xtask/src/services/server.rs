@@ -224,7 +224,7 @@ impl Owner {
 }
 
 /// The first of these programs that can be found: on the path, or where distributions put servers.
-pub(super) fn on_path(names: &[&str]) -> Option<PathBuf> {
+pub(crate) fn on_path(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&path)
         // Servers are in sbin, which an ordinary user's path often lacks.

@@ -7,35 +7,19 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::server::Server;
-
 /// Whether packages can be installed without asking anybody.
-pub(super) fn is_possible() -> bool {
+pub(crate) fn is_possible() -> bool {
     rustix::process::geteuid().is_root()
         && Path::new("/etc/debian_version").exists()
-        && super::server::on_path(&["apt-get"]).is_some()
+        && crate::services::on_path(&["apt-get"]).is_some()
 }
 
-/// How a person gets the server.
-pub(super) fn advice(server: &dyn Server) -> String {
-    let packages = server.packages().join(" ");
-    let variable = server.variable();
-    format!(
-        "install it (on Debian or Ubuntu: sudo apt-get install {packages}), use compose.yaml, or set {variable}"
-    )
-}
-
-/// Installs the packages of these servers.
-pub(super) fn install(servers: &[&dyn Server]) -> Result<()> {
-    let packages: Vec<&str> = servers
-        .iter()
-        .flat_map(|server| server.packages())
-        .copied()
-        .collect();
-    super::say(&format!("installing {}", packages.join(", ")));
+/// Installs packages, without starting what servers they bring.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    eprintln!("installing {}", packages.join(", "));
     let _silence = Silence::new()?;
     apt(&["update"])?;
-    apt(&[&["install", "-y", "--no-install-recommends"], &packages[..]].concat())
+    apt(&[&["install", "-y", "--no-install-recommends"], packages].concat())
 }
 
 fn apt(arguments: &[&str]) -> Result<()> {
