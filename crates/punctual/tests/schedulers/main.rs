@@ -3,6 +3,7 @@
 mod coroutines;
 mod hosts;
 mod local;
+mod servers;
 
 use std::sync::Arc;
 
