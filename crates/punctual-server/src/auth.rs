@@ -109,6 +109,19 @@ impl Tokens {
         }
     }
 
+    /// Whether the headers of a request show one of these tokens, as Bearer or as the password of Basic: for handlers
+    /// beside the API's. Browsers send Basic by themselves, so a change needs a look at who asked for it, too.
+    ///
+    /// # Errors
+    ///
+    /// Where the store that would know is away.
+    pub async fn allow(&self, headers: &HeaderMap) -> Result<bool, StoreError> {
+        match read(headers) {
+            Some((token, _)) => self.accepts(&token).await,
+            None => Ok(false),
+        }
+    }
+
     /// Checks the credentials of a request.
     ///
     /// # Errors

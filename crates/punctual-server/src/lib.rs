@@ -10,6 +10,7 @@ mod fields;
 mod gate;
 mod guard;
 mod handlers;
+pub mod json;
 mod openapi;
 mod percent;
 mod problem;

@@ -1,6 +1,5 @@
 //! Jobs.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -9,57 +8,22 @@ use jiff::Timestamp;
 use punctual_core::id::{JobId, TaskName};
 use punctual_core::job::{Job, StoredJob};
 use punctual_core::plan::PauseRequest;
-use punctual_core::scheduler::{Error, Located, NodeRecord};
-use punctual_core::store::{JobOrder, JobQuery, NODES_NAMESPACE};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use punctual_core::scheduler::{Error, Located};
+use punctual_core::store::{JobOrder, JobQuery};
+use serde_json::Value;
 
 use crate::app::{App, Asked};
 use crate::fields::Fields;
+use crate::json;
 use crate::percent::encode;
 use crate::problem::{Answer, Problem, ok};
 use crate::query::{LIMIT_DEFAULT, Query};
 use crate::tasks;
-use crate::wire::job::Surroundings;
-use crate::wire::{definition, job, run as run_wire, trigger};
+use crate::wire::{definition, trigger};
 
 /// An id from a path. What cannot be an id is the id of no job.
 pub(super) fn job_id(text: &str) -> Answer<JobId> {
     JobId::new(text).map_err(|_| Problem::not_found(format!("Job {text} not found")))
-}
-
-/// The tasks that some live node has; where the stores cannot be asked, those of this one.
-async fn live_tasks(app: &App) -> BTreeSet<String> {
-    let scheduler = &app.scheduler;
-    let own = scheduler.registry().names();
-    let mut tasks: BTreeSet<String> = own.iter().map(|name| name.as_str().to_owned()).collect();
-    for (_, store) in scheduler.jobstores() {
-        let (Ok(records), Ok(now)) = (store.records(NODES_NAMESPACE).await, store.now().await)
-        else {
-            continue;
-        };
-        let nodes = records
-            .iter()
-            .filter_map(|record| NodeRecord::deserialize(&record.value).ok())
-            .filter(|node| node.is_live(now));
-        tasks.extend(nodes.flat_map(|node| node.tasks));
-    }
-    tasks
-}
-
-async fn located(app: &App, found: &[Located]) -> Vec<Value> {
-    let tasks = live_tasks(app).await;
-    found
-        .iter()
-        .map(|located| {
-            let around = Surroundings {
-                job_store: &located.job_store,
-                tasks: &tasks,
-                zones: app.scheduler.zones(),
-            };
-            job::stored(&located.job, &around)
-        })
-        .collect()
 }
 
 async fn one(app: &App, found: &Job) -> Answer<Value> {
@@ -68,7 +32,7 @@ async fn one(app: &App, found: &Job) -> Answer<Value> {
         job_store: store.map_or_else(|| "default".into(), |located| located.job_store),
         job: StoredJob::Job(found.clone()),
     };
-    Ok(self::located(app, &[located]).await.remove(0))
+    Ok(json::jobs(&app.scheduler, &[located]).await.remove(0))
 }
 
 pub(super) async fn list(app: &App, asked: &Asked<'_>) -> Answer {
@@ -108,7 +72,7 @@ pub(super) async fn list(app: &App, asked: &Asked<'_>) -> Answer {
         more |= found.len() > limit;
         found.truncate(limit);
     }
-    let mut response = ok(&Value::Array(located(app, &found).await));
+    let mut response = ok(&Value::Array(json::jobs(&app.scheduler, &found).await));
     if more && let Some(last) = found.last() {
         let cursor = JobOrder::cursor(&JobOrder::NextRun.key(&last.job));
         response
@@ -167,7 +131,7 @@ pub(super) async fn add(app: &App, asked: &Asked<'_>) -> Answer {
     let added = added.map_err(|error| explain(error, &body))?;
     let mut shown = one(app, &added.job).await?;
     if !added.warnings.is_empty() {
-        shown["warnings"] = json!(added.warnings);
+        shown["warnings"] = added.warnings.into();
     }
     Ok(ok(&shown))
 }
@@ -176,7 +140,7 @@ pub(super) async fn show(app: &App, id: &str) -> Answer {
     let id = job_id(id)?;
     let found = app.scheduler.get_job(&id).await?;
     let found = found.ok_or(Error::NoSuchJob { id })?;
-    Ok(ok(&located(app, &[found]).await[0]))
+    Ok(ok(&json::jobs(&app.scheduler, &[found]).await[0]))
 }
 
 pub(super) async fn modify(app: &App, id: &str, asked: &Asked<'_>) -> Answer {
@@ -233,7 +197,7 @@ pub(super) async fn resume(app: &App, id: &str) -> Answer {
 pub(super) async fn run(app: &App, id: &str) -> Answer {
     let (job, run) = app.scheduler.run_job(&job_id(id)?).await?;
     let mut shown = one(app, &job).await?;
-    shown["run"] = run_wire::run(&run);
+    shown["run"] = json::run(&run);
     let location = format!("{}/runs/{}", app.options.prefix, run.id);
     let mut response: Response = ok(&shown);
     if let Ok(location) = HeaderValue::from_str(&location) {
