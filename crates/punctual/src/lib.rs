@@ -46,8 +46,11 @@
 //! | runs in tokio | [`TokioScheduler`](scheduler::TokioScheduler) | `AsyncIOScheduler` |
 //! | has threads, and no event loop | [`BackgroundScheduler`](scheduler::BackgroundScheduler) | `BackgroundScheduler` |
 //! | does nothing else | [`BlockingScheduler`](scheduler::BlockingScheduler) | `BlockingScheduler` |
+//! | runs on smol, actix, calloop or may | one of `loops`, by its feature | `GeventScheduler`, `TornadoScheduler`, `TwistedScheduler` |
+//! | has a GTK or Qt window | `punctual-glib`, `punctual-qt` | `QtScheduler` |
+//! | has another loop | [`HostedScheduler`](scheduler::HostedScheduler) | |
 //!
-//! All three are the same engine; [`Scheduler`](scheduler::Scheduler) is the handle to it.
+//! All are the same engine; [`Scheduler`](scheduler::Scheduler) is the handle to it.
 //!
 //! # Which job store
 //!
@@ -103,7 +106,7 @@ pub mod prelude {
     pub use punctual_core::scheduler::TokioScheduler;
     pub use punctual_core::scheduler::{
         BackgroundScheduler, BlockingScheduler, JobUpdate, NewJob, Scheduler, SchedulerBuilder,
-        Shutdown, StartMode,
+        Shutdown, StaleJobs, StartMode,
     };
     pub use punctual_core::store::{JobQuery, JobStore, RunQuery};
     pub use punctual_core::task::{Args, Registry, RunContext, State};
@@ -167,3 +170,20 @@ pub use sqlite_store::{sqlite, sqlite_type};
 #[doc = include_str!("../../../README.md")]
 #[derive(Debug)]
 pub struct Readme;
+
+/// The guides' examples, compiled and run.
+#[cfg(all(
+    doctest,
+    feature = "calloop",
+    feature = "macros",
+    feature = "sqlite",
+    feature = "tokio"
+))]
+mod guides {
+    #[doc = include_str!("../../../docs/schedulers.md")]
+    struct Schedulers;
+    #[doc = include_str!("../../../docs/executors.md")]
+    struct Executors;
+    #[doc = include_str!("../../../docs/from-apscheduler.md")]
+    struct FromApscheduler;
+}

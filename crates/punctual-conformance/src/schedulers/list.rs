@@ -79,6 +79,8 @@ macro_rules! scheduler_functions {
     };
 }
 
+/// A case, as a function.
+pub type SchedulerCase = fn(&SchedulerTrial<'_>);
+
 /// Every case: its name, and the case; for a harness that cannot use the macro.
-pub const SCHEDULER_CASES: &[(&str, fn(&SchedulerTrial<'_>))] =
-    scheduler_cases! { scheduler_functions };
+pub const SCHEDULER_CASES: &[(&str, SchedulerCase)] = scheduler_cases! { scheduler_functions };

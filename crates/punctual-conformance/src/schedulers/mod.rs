@@ -30,7 +30,7 @@ pub mod cases;
 mod list;
 mod trial;
 
-pub use list::SCHEDULER_CASES;
+pub use list::{SCHEDULER_CASES, SchedulerCase};
 pub use trial::{SchedulerTrial, Store, World};
 
 use std::fmt;

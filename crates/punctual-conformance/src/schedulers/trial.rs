@@ -225,7 +225,7 @@ impl World {
             match self.events.recv_timeout(PATIENCE) {
                 Ok(event) if kinds.contains(&event.kind) => return event,
                 Ok(_) => {}
-                Err(_) => panic!("none of these events came: {kinds:?}"),
+                Err(error) => panic!("none of these events came: {kinds:?} ({error})"),
             }
         }
     }

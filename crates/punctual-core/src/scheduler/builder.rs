@@ -237,7 +237,7 @@ impl SchedulerBuilder {
     /// Settings by `APScheduler`'s keys: `timezone`, `job_defaults`, `executors`, `jobstores`, nested or dotted
     /// (`job_defaults.coalesce`), with or without the prefix `apscheduler.`.
     ///
-    /// `executors.<alias>` takes `type` (`asyncio`, `threadpool`, `debug`) and `max_workers`; `jobstores.<alias>` takes
+    /// `executors.<alias>` takes `type` (`asyncio`, `threadpool`, `processpool`, `debug`) and `max_workers`; `jobstores.<alias>` takes
     /// `type` (`memory`, and what [`job_store_type`](Self::job_store_type) taught) and what that type asks for;
     /// `job_defaults` takes `misfire_grace_time`, `coalesce`, `max_instances`.
     ///

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use super::builder::{DEFAULT_MAX_WORKERS, SchedulerBuilder};
 use super::error::nearest;
 use crate::document::seconds;
+#[cfg(unix)]
+use crate::executor::ProcessPoolExecutor;
 use crate::executor::{AsyncExecutor, DebugExecutor, Executor, ThreadPoolExecutor};
 use crate::job::Coalesce;
 use crate::memory::MemoryStore;
@@ -235,8 +237,13 @@ fn executor(path: &str, keys: &Map<String, Value>) -> Result<Arc<dyn Executor>, 
         "threadpool" => Arc::new(ThreadPoolExecutor::new(max(10))),
         "asyncio" => Arc::new(AsyncExecutor::new(max(DEFAULT_MAX_WORKERS))),
         "debug" => Arc::new(DebugExecutor::new()),
+        #[cfg(unix)]
+        "processpool" => Arc::new(ProcessPoolExecutor::new(max(10))),
         other => {
-            let problem = format!("{other:?} is not known; allowed: asyncio, threadpool, debug");
+            let process_pool = if cfg!(unix) { ", processpool" } else { "" };
+            let problem = format!(
+                "{other:?} is not known; allowed: asyncio, threadpool{process_pool}, debug"
+            );
             return Err(error(format!("{path}.type"), problem));
         }
     })

@@ -12,8 +12,9 @@ use super::new_job::{JobUpdate, NewJob};
 use super::shared::{Attached, Shared};
 use crate::clock::{later, whole_micros};
 use crate::closure::{CLOSURE_STORE, RESERVED};
+use crate::decide::CATCH_UP_WINDOW;
 use crate::id::{ExecutorName, JobId, TaskName};
-use crate::job::{CompiledSchedule, JobArgs, JobDefinition, Policy};
+use crate::job::{Coalesce, CompiledSchedule, JobArgs, JobDefinition, Policy};
 use crate::plan::{Addition, FirstRun, JobPatch, PolicyPatch, ReadyTrigger};
 use crate::store::{NODES_NAMESPACE, Record};
 
@@ -98,14 +99,19 @@ pub(super) async fn new_job(
             && let Ok(Some(past)) = ready.schedule.last_at_or_before(now)
             && past < now
         {
-            warnings.push(match policy.misfire_grace_time {
-                None => format!("run_date {past} has passed; the job runs now"),
-                Some(grace) if later(past, grace) >= now => {
-                    format!("run_date {past} has passed; the job runs now")
-                }
-                Some(_) => format!(
+            let is_within =
+                |span: Option<Duration>| span.is_none_or(|span| later(past, span) >= now);
+            let window = (policy.coalesce == Coalesce::Off).then_some(CATCH_UP_WINDOW);
+            warnings.push(if !is_within(policy.misfire_grace_time) {
+                format!(
                     "run_date {past} has passed by more than misfire_grace_time; it will be skipped"
-                ),
+                )
+            } else if is_within(window) {
+                format!("run_date {past} has passed; the job runs now")
+            } else {
+                format!(
+                    "run_date {past} has passed by more than 24 h; without coalesce it will be skipped"
+                )
             });
         }
     }

@@ -223,7 +223,7 @@ fn a_past_date_runs_now_with_a_warning() {
     let added = bench.add(
         NewJob::new("note")
             .id("too-late")
-            .trigger(past)
+            .trigger(past.clone())
             .misfire_grace_time(Duration::from_mins(1)),
     );
     assert!(
@@ -234,6 +234,14 @@ fn a_past_date_runs_now_with_a_warning() {
     bench.advance(1);
     assert_eq!(bench.ledger(), ["succeeded", "skipped misfired"]);
     assert_eq!(bench.get("too-late"), None);
+
+    // What the warning says is what happens: without coalescing, only a day is caught up with.
+    let job = NewJob::new("note").id("day-old").trigger(past);
+    let added = bench.add(job.coalesce(Coalesce::Off));
+    assert!(added.warnings[0].contains("24 h"), "{:?}", added.warnings);
+    bench.advance(1);
+    assert_eq!(bench.ledger().len(), 3);
+    assert_eq!(bench.ledger()[2], "skipped misfired");
 }
 
 #[test]

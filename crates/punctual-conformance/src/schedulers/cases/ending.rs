@@ -14,11 +14,7 @@ use crate::schedulers::{SchedulerTrial, Subject};
 pub fn a_shutdown_waits_for_what_runs(trial: &SchedulerTrial<'_>) {
     trial.case(|subject, world| {
         // The one that is let go first leaves the other waiting.
-        let tasks: [(&str, fn(&World)); 2] = [
-            ("wait_blocking", World::open_for_blocking),
-            ("wait", World::open),
-        ];
-        for (task, open) in tasks {
+        for task in ["wait_blocking", "wait"] {
             subject.start(StartMode::Running).expect("it starts");
             add(subject, NewJob::new(task).id(task));
             assert_eq!(world.hear(), "waits");
@@ -29,7 +25,10 @@ pub fn a_shutdown_waits_for_what_runs(trial: &SchedulerTrial<'_>) {
                     std::thread::yield_now();
                 }
                 assert!(!ending.is_finished(), "it does not wait");
-                open(world);
+                match task {
+                    "wait_blocking" => world.open_for_blocking(),
+                    _ => world.open(),
+                }
             });
             assert_eq!(subject.scheduler.state(), SchedulerState::Stopped);
             assert_eq!(runs(subject, task)[0].state(), RunState::Succeeded);
