@@ -247,6 +247,9 @@ type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
     note = "a task takes its arguments, `State<…>`, `RunContext`, `Run`, and what implements `Parameter`"
 )]
 pub trait Parameter: Sized + Send + 'static {
+    /// Whether it is made of the job's arguments. A task without such a parameter takes none.
+    const TAKES_ARGUMENTS: bool = false;
+
     /// Makes it for a run.
     fn make(input: &TaskInput) -> Result<Self, ArgsError>;
 
@@ -289,6 +292,8 @@ fn parse_args<T: DeserializeOwned>(args: &JobArgs) -> Result<T, ArgsError> {
 }
 
 impl<T: DeserializeOwned + Send + 'static> Parameter for Args<T> {
+    const TAKES_ARGUMENTS: bool = true;
+
     fn make(input: &TaskInput) -> Result<Self, ArgsError> {
         parse_args(&input.context.definition.args).map(Self)
     }
@@ -387,6 +392,17 @@ impl<T: Serialize, E: fmt::Display> IntoTaskEnd for Result<T, E> {
     }
 }
 
+/// Refuses arguments that nothing of a task would read.
+pub(crate) fn check_taken(args: &JobArgs, takes_arguments: bool) -> Result<(), ArgsError> {
+    let field = match (args.args.is_empty(), args.kwargs.is_empty()) {
+        _ if takes_arguments => return Ok(()),
+        (true, true) => return Ok(()),
+        (false, _) => "args",
+        (true, false) => "kwargs",
+    };
+    Err(ArgsError::new(field, "the task takes no arguments"))
+}
+
 /// What a task does when it is called.
 #[expect(missing_debug_implementations, reason = "it is code")]
 pub enum TaskCall {
@@ -443,6 +459,7 @@ macro_rules! functions {
 
             #[allow(unused_variables)]
             fn check(args: &JobArgs) -> Result<(), ArgsError> {
+                check_taken(args, false $(|| $name::TAKES_ARGUMENTS)*)?;
                 $($name::check(args)?;)*
                 Ok(())
             }
@@ -464,6 +481,7 @@ macro_rules! functions {
 
             #[allow(unused_variables)]
             fn check(args: &JobArgs) -> Result<(), ArgsError> {
+                check_taken(args, false $(|| $name::TAKES_ARGUMENTS)*)?;
                 $($name::check(args)?;)*
                 Ok(())
             }

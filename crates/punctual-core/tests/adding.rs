@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use punctual_core::memory::MemoryStore;
+use punctual_core::plan::OnConflict;
 use punctual_core::run::RunState;
 use punctual_core::scheduler::{Error, JobUpdate, NewJob, Scheduler};
 use punctual_core::task::{Args, RunContext};
@@ -187,6 +188,49 @@ fn closures_stay_out_of_job_stores() {
         .allow_unknown_task();
     let error = test.blocking().modify_job(id.id(), change).unwrap_err();
     assert_eq!(error.field(), Some("task"), "{error}");
+}
+
+#[test]
+fn a_task_without_arguments_takes_none() {
+    let builder = Scheduler::builder().task("idle", async || ()).unwrap();
+    let test = TestScheduler::start(builder).unwrap();
+    let error = test.add(NewJob::new("idle").arg(1)).wait().unwrap_err();
+    assert_eq!(error.field(), Some("args"), "{error}");
+    let kwargs = serde_json::Map::from_iter([("days".to_owned(), 3.into())]);
+    let error = test.add(NewJob::new("idle")).kwargs(kwargs).wait();
+    assert_eq!(error.unwrap_err().field(), Some("kwargs"));
+}
+
+#[test]
+fn a_job_may_be_given_another_call_but_no_executor_that_is_not_there() {
+    let test = bench();
+    let job = test.add(weekly()).every(MINUTE).wait().unwrap().job;
+    let change = |update| test.blocking().modify_job(job.id(), update);
+    let call = NewJob::new("report").arg("monthly");
+    let changed = change(JobUpdate::new().call(call)).unwrap().unwrap();
+    assert_eq!(changed.definition.args.args, ["monthly"]);
+    let call = NewJob::new("report").arg(7);
+    let error = change(JobUpdate::new().call(call)).unwrap_err();
+    assert_eq!(error.field(), Some("args[0]"), "{error}");
+    let error = change(JobUpdate::new().executor("nobody")).unwrap_err();
+    assert!(matches!(error, Error::UnknownExecutor { .. }), "{error}");
+}
+
+#[test]
+fn closures_are_not_exported_and_not_imported() {
+    let test = bench();
+    test.add_local(async || ()).every(MINUTE).wait().unwrap();
+    test.add(weekly())
+        .id("weekly")
+        .every(MINUTE)
+        .wait()
+        .unwrap();
+    let handle = test.blocking();
+    let mut export = handle.export_jobs(None).unwrap();
+    assert_eq!(export["jobs"].as_array().unwrap().len(), 1);
+    export["jobs"][0]["task"] = "punctual:closure".into();
+    let error = handle.import_jobs(&export, None, OnConflict::Replace);
+    assert_eq!(error.unwrap_err().field(), Some("jobs[0].task"));
 }
 
 #[test]

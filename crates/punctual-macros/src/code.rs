@@ -200,6 +200,8 @@ impl Expansion<'_> {
         let Self { private, ident, .. } = self;
         let parameter = quote! {
             impl #private::Parameter for #ident {
+                const TAKES_ARGUMENTS: bool = true;
+
                 fn make(input: &#private::TaskInput) -> ::core::result::Result<Self, #private::ArgsError> {
                     #private::make(input)
                 }

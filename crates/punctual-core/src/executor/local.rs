@@ -15,7 +15,9 @@ use super::threads::Threads;
 use super::{ArgsCheck, Executor, ExecutorEnv, Prepared, Work, run_future};
 use crate::id::TaskName;
 use crate::job::JobArgs;
-use crate::task::{ArgsError, IntoTaskEnd, Parameter, RegisterError, TaskEnd, TaskInput};
+use crate::task::{
+    ArgsError, IntoTaskEnd, Parameter, RegisterError, TaskEnd, TaskInput, check_taken,
+};
 
 type LocalFuture = LocalBoxFuture<'static, TaskEnd>;
 
@@ -48,6 +50,7 @@ macro_rules! local_functions {
 
             #[allow(unused_variables)]
             fn check(args: &JobArgs) -> Result<(), ArgsError> {
+                check_taken(args, false $(|| $name::TAKES_ARGUMENTS)*)?;
                 $($name::check(args)?;)*
                 Ok(())
             }

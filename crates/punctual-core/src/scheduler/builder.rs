@@ -166,7 +166,7 @@ impl SchedulerBuilder {
         self.zones = self
             .zones
             .with_default(name)
-            .map_err(|error| Error::invalid("timezone", error.to_string()))?;
+            .map_err(|_| Error::invalid("timezone", format!("{name:?} is no time zone known here; it takes an IANA name, such as Europe/Paris")))?;
         Ok(self)
     }
 
@@ -179,6 +179,12 @@ impl SchedulerBuilder {
     /// How long a claim holds without a sign of life. Default 30 s; with less than 2 s building fails.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
+        self
+    }
+
+    /// How often a job store is asked that announces no changes. Default 1 s.
+    pub fn poll(mut self, poll: Duration) -> Self {
+        self.settings.poll = poll;
         self
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::builder::{DEFAULT_MAX_WORKERS, SchedulerBuilder};
-use super::error::nearest;
+use super::error::{Error, nearest};
 use crate::document::seconds;
 #[cfg(unix)]
 use crate::executor::ProcessPoolExecutor;
@@ -111,9 +111,10 @@ pub(super) fn apply(
                 let name = value
                     .as_str()
                     .ok_or_else(|| error("timezone", format!("{value} is no text")))?;
-                builder
-                    .timezone(name)
-                    .map_err(|problem| error("timezone", problem.to_string()))?
+                builder.timezone(name).map_err(|problem| match problem {
+                    Error::Invalid { field, message } => error(field, message),
+                    other => error("timezone", other.to_string()),
+                })?
             }
             "job_defaults" => job_defaults(builder, object(key, value)?)?,
             "executors" => {

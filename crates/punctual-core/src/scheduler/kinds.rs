@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use punctual_trigger::Trigger;
 use serde_json::Value;
 
+use super::add::{AddJob, AddLocal};
 use super::builder::SchedulerBuilder;
 use super::error::Error;
 use super::new_job::{JobUpdate, NewJob};
@@ -21,7 +22,8 @@ use crate::job::{Job, StoredJob};
 use crate::plan::{OnConflict, PauseRequest};
 use crate::run::Run;
 use crate::runtime::{HostedRuntime, LoopRuntime};
-use crate::store::{Page, RunQuery};
+use crate::store::{JobQuery, JobStore, Page, RunQuery};
+use crate::task::{AsyncFunction, BlockingFunction, IntoNewJob};
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     async_io::block_on(future)
@@ -69,6 +71,24 @@ impl BlockingHandle {
         export_jobs(job_store: Option<&str>) -> Result<Value, Error>;
         import_jobs(export: &Value, job_store: Option<&str>, on_conflict: OnConflict) -> Result<usize, Error>;
         print_jobs(out: &mut (dyn Write + Send)) -> Result<(), Error>;
+        query_jobs(job_store: &str, query: &JobQuery) -> Result<Page<StoredJob>, Error>;
+        remove_jobstore(alias: &str) -> Result<Arc<dyn JobStore>, Error>;
+        stopped() -> ();
+    }
+
+    /// See [`Scheduler::add`]; end the sentence with [`wait`](AddJob::wait).
+    pub fn add(&self, job: impl IntoNewJob) -> AddJob {
+        self.0.add(job)
+    }
+
+    /// See [`Scheduler::add_local`]; end the sentence with [`wait`](AddLocal::wait).
+    pub fn add_local<P: 'static>(&self, closure: impl AsyncFunction<P>) -> AddLocal {
+        self.0.add_local(closure)
+    }
+
+    /// See [`Scheduler::add_local_blocking`]; end the sentence with [`wait`](AddLocal::wait).
+    pub fn add_local_blocking<P: 'static>(&self, closure: impl BlockingFunction<P>) -> AddLocal {
+        self.0.add_local_blocking(closure)
     }
 
     /// The handle for async code; its verbs that do not wait may be called here too.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::job::{Coalesce, OnCrash, Overlap, Retry};
 use crate::plan::{FirstRun, OnConflict, PauseRequest, PolicyPatch};
+use crate::task::IntoNewJob;
 
 macro_rules! policy_setters {
     () => {
@@ -211,6 +212,17 @@ impl JobUpdate {
     /// Another task.
     pub fn task(mut self, task: impl Into<String>) -> Self {
         self.task = Some(task.into());
+        self
+    }
+
+    /// Another call: the task of `call`, with its arguments in place of all that the job has.
+    pub fn call(mut self, call: impl IntoNewJob) -> Self {
+        let NewJob {
+            task, args, kwargs, ..
+        } = call.into_new_job();
+        self.task = Some(task);
+        self.args = Some(args);
+        self.kwargs = Some(kwargs);
         self
     }
 

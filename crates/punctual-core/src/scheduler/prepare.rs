@@ -176,9 +176,10 @@ pub(super) async fn patch(
                 .unwrap_or_else(|| current.args.kwargs.clone()),
         };
         let task = task.as_ref().unwrap_or(&current.task);
-        // A job whose task nobody has may still be renamed or given other arguments.
-        let allow = update.allow_unknown_task || *task == current.task;
         let executor = executor.as_ref().unwrap_or(&current.executor);
+        // A job whose task nobody has may still be renamed or given other arguments.
+        let is_where_it_was = *task == current.task && *executor == current.executor;
+        let allow = update.allow_unknown_task || is_where_it_was;
         check_task(shared, attached, task, &all, executor, now, allow).await?;
     }
     let trigger = trigger

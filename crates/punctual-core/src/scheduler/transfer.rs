@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::error::Error;
 use super::shared::Shared;
 use super::{DEFAULT_ALIAS, Scheduler};
+use crate::closure::{CLOSURE_TASK, RESERVED};
 use crate::document;
 use crate::id::JobId;
 use crate::job::{Job, StoredJob};
@@ -17,8 +18,8 @@ use crate::store::{JobOrder, JobQuery};
 const EXPORT_VERSION: u64 = 1;
 
 impl Scheduler {
-    /// All jobs of one store, or of all, as data: `{"version": 1, "jobs": [{"id": …, …}]}`. The ledger is not in it.
-    /// A job that cannot be read is left out and named under `unreadable`.
+    /// All jobs of one store, or of all, as data: `{"version": 1, "jobs": [{"id": …, …}]}`. The ledger is not in it, and
+    /// neither are jobs of closures. A job that cannot be read is left out and named under `unreadable`.
     pub async fn export_jobs(&self, job_store: Option<&str>) -> Result<Value, Error> {
         let mut jobs = Vec::new();
         let mut unreadable = Vec::new();
@@ -33,6 +34,7 @@ impl Scheduler {
         for attached in stores {
             for stored in self.0.deadline(attached.store.list(&query)).await?.items {
                 match stored {
+                    StoredJob::Job(job) if job.definition.task.as_str() == CLOSURE_TASK => {}
                     StoredJob::Job(job) => jobs.push(export(&job)),
                     StoredJob::Unreadable(job) => {
                         unreadable.push(json!({ "id": job.id, "error": job.error }));
@@ -147,7 +149,8 @@ impl Scheduler {
                                 let zoned = job.definition.schedule.0.zoned(at);
                                 format!("next run at: {}", zoned.strftime("%Y-%m-%d %H:%M:%S %Z"))
                             }
-                            None => "paused".to_owned(),
+                            None if job.state.paused.is_some() => "paused".to_owned(),
+                            None => "running for the last time".to_owned(),
                         };
                         format!(
                             "    {} (trigger: {}, {next})",
@@ -187,6 +190,10 @@ fn import(
         .map_err(|error| Error::invalid(format!("jobs[{at}].id"), error.to_string()))?;
     let definition = document::read(&id, job, &shared.zones)
         .map_err(|reason| Error::invalid(format!("jobs[{at}]"), format!("job {id}: {reason}")))?;
+    if definition.task.as_str().starts_with(RESERVED) {
+        let message = format!("{:?} is reserved", definition.task);
+        return Err(Error::invalid(format!("jobs[{at}].task"), message));
+    }
     let first_run = match job.get("paused") {
         None | Some(Value::Null) => FirstRun::ByTrigger,
         Some(paused) => {
