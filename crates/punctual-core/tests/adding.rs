@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use punctual_core::memory::MemoryStore;
-use punctual_core::plan::OnConflict;
+use punctual_core::plan::{OnConflict, PauseRequest};
 use punctual_core::run::RunState;
 use punctual_core::scheduler::{Error, JobUpdate, NewJob, Scheduler};
 use punctual_core::task::{Args, RunContext};
@@ -129,7 +129,9 @@ fn a_closure_runs_and_is_gone_with_its_job() {
     let run = &test.runs_of("count")[0];
     assert_eq!(run.output.as_deref(), Some("counted\n"));
     let id = added.job.id();
-    test.blocking().pause_job(id, Default::default()).unwrap();
+    test.blocking()
+        .pause_job(id, PauseRequest::default())
+        .unwrap();
     test.advance(3 * MINUTE);
     assert_eq!(calls.load(Ordering::SeqCst), 3);
     test.blocking().remove_job(id).unwrap();

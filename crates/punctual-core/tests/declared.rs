@@ -92,7 +92,7 @@ fn an_unchanged_job_keeps_its_phase_and_its_pause() {
         .unwrap();
     let next = world.next("clean").unwrap();
     drop(first);
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_mins(1));
     let second = world.release(both);
     assert_eq!(world.next("clean"), Some(next), "not a fresh interval");
     assert!(world.job("report").unwrap().state.paused.is_some());

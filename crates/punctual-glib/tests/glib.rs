@@ -43,6 +43,7 @@ fn memory() -> Store {
     None
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "`None` is the memory store")]
 fn sqlite() -> Store {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("jobs.db");

@@ -334,11 +334,14 @@ mod tests {
         ArgumentSpec::optional("filter"),
     ];
 
+    #[expect(clippy::needless_pass_by_value, reason = "for `json!` at the call")]
     fn job_args(args: Value, kwargs: Value) -> JobArgs {
         serde_json::from_value(json!({"args": args, "kwargs": kwargs})).unwrap()
     }
 
-    fn read(args: &JobArgs) -> Result<(u32, Option<Option<i8>>, Option<Filter>), ArgsError> {
+    type Read = (u32, Option<Option<i8>>, Option<Filter>);
+
+    fn read(args: &JobArgs) -> Result<Read, ArgsError> {
         let bound = BoundArgs::bind("cleanup", &TAKES, args)?;
         Ok((
             bound.required("days", u32::read)?,

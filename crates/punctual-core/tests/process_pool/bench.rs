@@ -139,12 +139,7 @@ impl Bench {
     }
 
     /// A run for a pool without a scheduler: how it ends comes back.
-    pub(crate) fn work(
-        &self,
-        task: &str,
-        arg: impl Serialize,
-        lease: Lease,
-    ) -> (Work, Receiver<TaskEnd>) {
+    pub(crate) fn work(&self, task: &str, arg: impl Serialize, lease: Lease) -> (Work, End) {
         let job = NewJob::new(task).arg(arg).paused();
         let job = self.scheduler.add_job(job).expect("it fits").job;
         let now = SystemClock.now();
@@ -163,11 +158,20 @@ impl Bench {
             context: context.with_lease(lease),
             done: Box::new(move |end| sender.send(end).expect("somebody waits")),
         };
-        (work, end)
+        (work, End(end))
     }
 
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
+    }
+}
+
+/// The end of a run without a scheduler.
+pub(crate) struct End(Receiver<TaskEnd>);
+
+impl End {
+    pub(crate) fn wait(self) -> TaskEnd {
+        self.0.recv_timeout(PATIENCE).expect("every run ends")
     }
 }
 

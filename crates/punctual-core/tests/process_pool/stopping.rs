@@ -93,11 +93,11 @@ fn a_worker_that_is_stopped_is_killed() {
 
 fn a_run_that_is_cancelled_before_it_starts_starts_no_worker() {
     let bench = Bench::new(1);
-    let (work, ends) = bench.work("nothing", (), Lease::unlimited());
+    let (work, end) = bench.work("nothing", (), Lease::unlimited());
     work.context.cancel_token().cancel();
     bench.pool.submit(work);
     let expected = TaskEnd::Failed("it was asked to stop before it started".to_owned());
-    assert_eq!(ends.recv(), Ok(expected));
+    assert_eq!(end.wait(), expected);
     assert!(bench.pool.worker_ids().is_empty());
 }
 
@@ -148,12 +148,15 @@ fn a_lease_that_ends_asks_and_then_kills() {
         ),
     ] {
         let started = bench.path(task);
-        let (end, lease) = lease();
-        let (work, ends) = bench.work(task, &started, lease);
+        let (lease_end, lease) = lease();
+        let (work, end) = bench.work(task, &started, lease);
         bench.pool.submit(work);
         let worker = number(&await_file(&started));
-        assert_eq!(ends.recv(), Ok(TaskEnd::LeaseEnded(expected.to_owned())));
-        assert!(SystemClock.monotonic() < end, "{task}: it was too late");
+        assert_eq!(end.wait(), TaskEnd::LeaseEnded(expected.to_owned()));
+        assert!(
+            SystemClock.monotonic() < lease_end,
+            "{task}: it was too late"
+        );
         assert_eq!(lives(worker), task == "polite");
     }
 }

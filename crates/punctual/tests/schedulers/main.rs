@@ -16,6 +16,7 @@ fn memory() -> Store {
 }
 
 /// Jobs in a fresh file.
+#[expect(clippy::unnecessary_wraps, reason = "`None` is the memory store")]
 fn sqlite() -> Store {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("jobs.db");
