@@ -456,22 +456,23 @@ fn shutdown_waits_on_the_gui_thread() {
 }
 
 fn leaves_nothing_behind() {
-    let (keep, is_kept) = channel::<()>();
-    let also = keep.clone();
+    let (told, events) = channel();
+    let kept = told.clone();
     let gui = OnGui::build(move || {
         let builder = Scheduler::builder().blocking_task("run", || ()).unwrap();
         let scheduler = QtScheduler::build(builder).unwrap();
-        scheduler.on_event(&[], move |_| {
-            let _ = &also;
+        scheduler.on_event(&[EventKind::JobRemoved], move |_| {
+            let _ = told.send(());
         });
         scheduler
     });
     gui.scheduler.add_listener(&[], move |_| {
-        let _ = &keep;
+        let _ = &kept;
     });
-    start(&gui, vec![every_millisecond("run")]);
+    start(&gui, vec![NewJob::new("run")]);
+    next(&events);
     drop(gui);
-    let gone = is_kept.recv_timeout(PATIENCE);
+    let gone = events.recv_timeout(PATIENCE);
     assert_eq!(gone, Err(RecvTimeoutError::Disconnected));
 }
 

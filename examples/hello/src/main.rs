@@ -1,32 +1,34 @@
-//! The smallest scheduler: a greeting every second, for five seconds.
+//! The smallest scheduler: a greeting every second, three times.
 //!
-//! Run with: `cargo run --package punctual --example hello`
+//! Run with: `cargo run -p hello`
 
 #![expect(clippy::print_stdout, reason = "an example shows something")]
 
 use std::time::Duration;
 
 use punctual::prelude::*;
+use tokio::sync::mpsc;
 
-async fn greet(Args(name): Args<String>, run: RunContext) {
-    run.log(&format!("hello, {name}"));
-    println!("{} hello, {name}", run.run().scheduled_at);
+#[task]
+async fn greet(name: String) {
+    println!("hello, {name}");
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let scheduler = TokioScheduler::build(Scheduler::builder().task("greet", greet)?).await?;
-    let every_second = Trigger::interval(Duration::from_secs(1))?;
-    scheduler
-        .add_job(
-            NewJob::new("greet")
-                .id("greeting")
-                .arg("world")
-                .trigger(every_second),
-        )
-        .await?;
+    let scheduler = TokioScheduler::build(Scheduler::builder().register::<greet>()?).await?;
+    let (ended, mut ends) = mpsc::channel(3);
+    scheduler.add_listener(&[EventKind::JobExecuted], move |_| {
+        let _ = ended.blocking_send(());
+    });
     scheduler.start(StartMode::Running)?;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    scheduler
+        .add(greet("world"))
+        .every(Duration::from_secs(1))
+        .await?;
+    for _ in 0..3 {
+        ends.recv().await;
+    }
     scheduler.shutdown(Shutdown::Wait).await;
     Ok(())
 }

@@ -20,6 +20,7 @@ use punctual_core::scheduler::{
 use punctual_core::store::RunQuery;
 use punctual_core::task::{RunContext, TaskEnd};
 use serde::Serialize;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::tasks::tasks;
@@ -77,9 +78,9 @@ impl Bench {
         added.job.id().clone()
     }
 
-    /// Begins a run of a task.
+    /// Begins a run of a task; one that takes nothing is given `()`.
     pub(crate) fn start(&self, task: &str, arg: impl Serialize) -> JobId {
-        self.add(NewJob::new(task).arg(arg))
+        self.add(job(task, arg))
     }
 
     /// The rows of runs that have ended, as the ledger has them.
@@ -140,8 +141,11 @@ impl Bench {
 
     /// A run for a pool without a scheduler: how it ends comes back.
     pub(crate) fn work(&self, task: &str, arg: impl Serialize, lease: Lease) -> (Work, End) {
-        let job = NewJob::new(task).arg(arg).paused();
-        let job = self.scheduler.add_job(job).expect("it fits").job;
+        let job = self
+            .scheduler
+            .add_job(job(task, arg).paused())
+            .expect("it fits")
+            .job;
         let now = SystemClock.now();
         let run = Run::pending(NewRun {
             id: RunId(1),
@@ -163,6 +167,14 @@ impl Bench {
 
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
+    }
+}
+
+fn job(task: &str, arg: impl Serialize) -> NewJob {
+    let job = NewJob::new(task);
+    match serde_json::to_value(arg).expect("it is JSON") {
+        Value::Null => job,
+        arg => job.arg(arg),
     }
 }
 
