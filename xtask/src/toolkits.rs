@@ -26,14 +26,18 @@ const TOOLKITS: [Toolkit; 3] = [
     Toolkit {
         name: "GTK 4",
         crates: &["gtk-window"],
-        probes: &[&["pkg-config", "--atleast-version=4.8", "gtk4"]],
-        packages: &["libgtk-4-dev", "pkg-config"],
+        probes: &[
+            &["pkg-config", "--atleast-version=4.8", "gtk4"],
+            // Its test opens a window.
+            &["xvfb-run", "--help"],
+        ],
+        packages: &["libgtk-4-dev", "pkg-config", "xvfb", "xauth"],
     },
     Toolkit {
         name: "Qt 6",
         crates: &["punctual-qt", "qt-window"],
-        probes: &[&["qmake6", "-query", "QT_VERSION"]],
-        packages: &["qt6-base-dev"],
+        probes: &[&["qmake6", "-query", "QT_VERSION"], &["c++", "--version"]],
+        packages: &["qt6-base-dev", "g++"],
     },
 ];
 

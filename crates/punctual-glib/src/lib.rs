@@ -30,13 +30,16 @@
 //! ```
 
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use glib::{ControlFlow, MainContext, Priority, Source};
-use punctual_core::event::{Event, EventKind};
+use punctual_core::event::{Event, EventKind, LISTENER_QUEUE_MAX};
 use punctual_core::executor::{LocalExecutor, LocalTasks};
 use punctual_core::runtime::HostedRuntime;
+#[cfg(doc)]
+use punctual_core::scheduler::Scheduler;
 use punctual_core::scheduler::{Error, HostedScheduler, SchedulerBuilder};
 
 /// The alias of the executor whose tasks run on the thread of the main loop.
@@ -45,7 +48,7 @@ pub const LOCAL_EXECUTOR: &str = "local";
 const LOCAL_MAX_WORKERS: usize = 100;
 
 /// A scheduler in the main loop of GLib. It stays on the thread of that loop; dropping it shuts it down, without waiting for
-/// runs longer than it takes to cancel them. A [`Scheduler`](punctual_core::scheduler::Scheduler) in all else, whose clones may go anywhere.
+/// runs longer than it takes to cancel them. A [`Scheduler`] in all else, whose clones may go anywhere.
 #[derive(Debug)]
 pub struct GlibScheduler {
     scheduler: HostedScheduler,
@@ -82,7 +85,8 @@ impl GlibScheduler {
     }
 
     /// Builds it with tasks that run on the thread of the main loop, where they may touch widgets and hold what is not `Send`: on the
-    /// executor [`LOCAL_EXECUTOR`], which a job names (`.executor("local")`).
+    /// executor [`LOCAL_EXECUTOR`], which a job names (`.executor("local")`). While [`HostedScheduler::shutdown`] waits on that thread they
+    /// stand still, and are cancelled in the end; where they should end by themselves, spawn the [`Scheduler`]'s own `shutdown` on the main loop.
     ///
     /// # Errors
     ///
@@ -100,13 +104,18 @@ impl GlibScheduler {
 
     /// Calls `react` for every event of `kinds`, or of any kind where that is empty, on the thread of the main loop.
     pub fn on_event(&self, kinds: &[EventKind], mut react: impl FnMut(&Event) + 'static) {
-        let (tell, told) = async_channel::unbounded();
+        let (tell, told) = async_channel::bounded(LISTENER_QUEUE_MAX);
         self.scheduler.add_listener(kinds, move |event| {
-            let _ = tell.try_send(event.clone());
+            if tell.try_send(event.clone()).is_err() {
+                tracing::warn!(kind = ?event.kind, "the main loop was too slow for an event, or has ended");
+            }
         });
         self.driver.context.spawn_local(async move {
             while let Ok(event) = told.recv().await {
-                react(&event);
+                // A panic must not unwind into GLib, which is C.
+                if catch_unwind(AssertUnwindSafe(|| react(&event))).is_err() {
+                    tracing::error!(kind = ?event.kind, "a listener panicked");
+                }
             }
         });
     }

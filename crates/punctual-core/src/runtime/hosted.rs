@@ -21,6 +21,8 @@ use crate::store::BoxFuture;
 
 /// How long one turn may take, as far as that can be told between two tasks: shorter than a frame of a screen.
 const TURN_MAX: Duration = Duration::from_millis(4);
+/// How many turns a loop that ends may still take.
+const LAST_TURNS: usize = 1000;
 
 /// A loop that a host drives: it calls [`turn`](Self::turn) when it is woken, and when the time it was told has passed.
 /// Cheap to clone; all clones are one loop.
@@ -61,6 +63,8 @@ struct Inner {
     woken: AtomicBool,
     /// The thread that is inside a turn.
     turning: Mutex<Option<ThreadId>>,
+    /// A turn was asked for inside a turn.
+    missed: AtomicBool,
     /// Tells a thread that turns the loop itself, instead of the host.
     stirred: Event,
 }
@@ -81,6 +85,7 @@ impl HostedRuntime {
             wake: Box::new(wake),
             woken: AtomicBool::new(false),
             turning: Mutex::default(),
+            missed: AtomicBool::new(false),
             stirred: Event::new(),
         }))
     }
@@ -88,13 +93,15 @@ impl HostedRuntime {
     /// Runs what is ready, for a few milliseconds at most where no single task takes longer. Returns how long the host may wait
     /// before the next turn: nothing where there is more to do now, `None` where only a wake ends the wait.
     ///
-    /// A turn inside a turn does nothing.
+    /// A turn inside a turn does nothing, and is followed by another when that has ended.
     pub fn turn(&self) -> Option<Duration> {
         let this = &self.0;
         {
             let mut turning = lock(&this.turning);
             if turning.is_some() {
-                return Some(Duration::ZERO);
+                // Not "more now": a host whose task runs its loop again would spin.
+                this.missed.store(true, Ordering::SeqCst);
+                return None;
             }
             *turning = Some(std::thread::current().id());
         }
@@ -116,7 +123,8 @@ impl HostedRuntime {
             }
         }
         *lock(&this.turning) = None;
-        if !lock(&this.ready).is_empty() {
+        let missed = this.missed.swap(false, Ordering::SeqCst);
+        if missed || !lock(&this.ready).is_empty() {
             return Some(Duration::ZERO);
         }
         let next = this.timers.next()?;
@@ -147,6 +155,23 @@ impl HostedRuntime {
                 Either::Right((never, _)) => never,
             }
         })
+    }
+
+    /// Lets go of whatever still waits in a loop that nobody will turn again: such tasks hold the scheduler that holds the loop.
+    pub(crate) fn abandon(&self) {
+        // What ends by itself does; each turn may make the next one ready.
+        for _ in 0..LAST_TURNS {
+            if self.turn() != Some(Duration::ZERO) {
+                break;
+            }
+        }
+        while let Some((_, waker)) = self.0.timers.take_due(Duration::MAX) {
+            drop(waker);
+        }
+        // The end of a waker, or of a task, may bring another task, to be ended the same way.
+        while let Some(task) = { lock(&self.0.ready).pop_front() } {
+            drop(task);
+        }
     }
 }
 
@@ -261,6 +286,36 @@ mod tests {
         assert!(wait <= Duration::from_hours(1) && wait > Duration::from_mins(59));
         drop(sooner);
         assert!(runtime.turn().unwrap() > Duration::from_hours(1));
+    }
+
+    #[test]
+    fn a_turn_inside_a_turn_is_made_up_for() {
+        let (runtime, _) = counted();
+        let inner = runtime.clone();
+        runtime.spawn(Box::pin(async move {
+            assert_eq!(inner.turn(), None);
+        }));
+        assert_eq!(runtime.turn(), Some(Duration::ZERO));
+        assert_eq!(runtime.turn(), None);
+    }
+
+    #[test]
+    fn an_abandoned_loop_holds_nothing() {
+        let (runtime, _) = counted();
+        let held = Arc::new(());
+        for sleep in [
+            runtime.sleep(Duration::from_hours(1)),
+            runtime.sleep(Duration::ZERO),
+        ] {
+            let held = Arc::clone(&held);
+            runtime.spawn(Box::pin(async move {
+                sleep.await;
+                drop(held);
+            }));
+        }
+        runtime.turn();
+        runtime.abandon();
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 
     #[test]

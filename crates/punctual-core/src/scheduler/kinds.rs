@@ -283,5 +283,6 @@ impl Deref for HostedScheduler {
 impl Drop for HostedScheduler {
     fn drop(&mut self) {
         self.shutdown(Shutdown::Cancel);
+        self.runtime.abandon();
     }
 }
