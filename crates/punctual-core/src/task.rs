@@ -313,6 +313,13 @@ impl<T> Clone for State<T> {
     }
 }
 
+impl<T> State<T> {
+    /// For a test that calls a task by itself; a scheduler makes it from what the [`Registry`] was given.
+    pub fn new(state: T) -> Self {
+        Self(Arc::new(state))
+    }
+}
+
 impl<T> Deref for State<T> {
     type Target = T;
     fn deref(&self) -> &T {

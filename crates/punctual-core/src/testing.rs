@@ -54,7 +54,8 @@ pub struct TestScheduler {
 }
 
 impl TestScheduler {
-    /// Builds and starts it at [`START`]. Executors are replaced by [`TestExecutor`]s, and the clock by a simulated one; without
+    /// Builds and starts it at [`START`]. Executors are replaced by [`TestExecutor`]s (one that the test is about can be
+    /// added afterwards, by [`Scheduler::add_executor`]), and the clock by a simulated one; without
     /// a job store it has one in memory.
     ///
     /// # Errors

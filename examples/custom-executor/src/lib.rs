@@ -43,7 +43,7 @@ impl PacedExecutor {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = now.max(*next);
         *next = turn + self.interval;
-        turn - now
+        turn.saturating_sub(now)
     }
 }
 

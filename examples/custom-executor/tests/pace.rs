@@ -93,5 +93,5 @@ fn the_program_makes_its_calls_and_ends() {
     assert_eq!(starts.len(), 5, "{said}");
     let took = starts[4].duration_since(starts[0]);
     // Timers may be late on a busy machine, the first one, too.
-    assert!(took.as_millis() > 1500, "{said}");
+    assert!(took.as_millis() > 1000, "{said}");
 }

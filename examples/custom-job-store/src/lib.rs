@@ -21,8 +21,9 @@ use punctual::plan::{AddRefusal, Addition, Finish, JobChange, OnConflict, PauseR
 use punctual::run::{Run, RunState};
 use punctual::store::{
     Abilities, Added, BoxFuture, ClaimFilter, ClaimRequest, Claimed, Enqueued, Expect,
-    FinishOutcome, JobQuery, JobStore, LogEntry, MovedJob, NODES_NAMESPACE, Page, ReclaimScope,
-    Reclaimed, Record, Records, Renewed, Retention, RunQuery, StoreResult, Updated,
+    FinishOutcome, JobQuery, JobStore, LogEntry, MovedJob, NODES_NAMESPACE, PAUSED_KEY, Page,
+    ReclaimScope, Reclaimed, Record, Records, Renewed, Retention, RunQuery, SCHEDULER_NAMESPACE,
+    StoreResult, Updated,
 };
 use serde_json::{Value, json};
 
@@ -55,13 +56,13 @@ impl AuditedStore {
     ) -> BoxFuture<'a, StoreResult<T>> {
         Box::pin(async move {
             // By the store's clock, as all other times.
-            let number = self.trail.ask(self.store.now().await?, &asked)?;
+            let place = self.trail.ask(self.store.now().await?, &asked)?;
             let answer = verb().await;
             let told = match &answer {
                 Ok(answer) => tell(answer),
                 Err(error) => json!({ "error": error.to_string() }),
             };
-            self.trail.answer(number, &told);
+            self.trail.answer(place, &told);
             answer
         })
     }
@@ -76,6 +77,10 @@ macro_rules! hand_on {
     )* };
 }
 
+#[expect(
+    clippy::elidable_lifetime_names,
+    reason = "the macro names it for verbs that need it"
+)]
 impl JobStore for AuditedStore {
     hand_on! {
         now() -> Timestamp;
@@ -209,14 +214,16 @@ impl Records for AuditedStore {
         value: Option<Value>,
         expect: Expect,
     ) -> BoxFuture<'a, StoreResult<bool>> {
-        if namespace == NODES_NAMESPACE {
-            // Signs of life, every few seconds.
+        let is_shared = namespace == SCHEDULER_NAMESPACE;
+        if namespace == NODES_NAMESPACE || (is_shared && key != PAUSED_KEY) {
+            // The scheduler's own notes: signs of life, the release of the time zone data.
             return self.store.put_record(namespace, key, value, expect);
         }
-        // Not the value, which may be the hash of a token.
         let verb = if value.is_some() { "put" } else { "delete" };
+        // Else the value may be the hash of a token.
+        let shown = value.as_ref().filter(|_| is_shared);
         self.audited(
-            json!({ verb: [namespace, key] }),
+            json!({ verb: [namespace, key], "value": shown }),
             move || self.store.put_record(namespace, key, value, expect),
             |written| json!(written),
         )

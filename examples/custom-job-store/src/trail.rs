@@ -1,59 +1,57 @@
 //! The file, line by line.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use punctual::store::{StoreError, StoreResult};
 use serde_json::{Value, json};
 
 #[derive(Debug)]
-pub(crate) struct Trail(Mutex<Lines>);
-
-#[derive(Debug)]
-struct Lines {
-    file: File,
-    /// How many changes were asked for.
-    asked: usize,
-}
+pub(crate) struct Trail(Mutex<File>);
 
 impl Trail {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .read(true)
-            .open(path)?;
-        // More than there were, for each has up to two lines; what counts is that no number comes twice.
-        let asked = BufReader::new(&file).lines().count();
-        Ok(Self(Mutex::new(Lines { file, asked })))
+        let file = File::options().create(true).append(true).open(path)?;
+        Ok(Self(Mutex::new(file)))
     }
 
-    /// Writes down what is asked for, and gives it a number. What cannot be written down must not be done.
-    pub(crate) fn ask(&self, at: Timestamp, asked: &Value) -> StoreResult<usize> {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = lines.asked + 1;
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down what is asked for; returns its place in the file, by which the answer names it. What cannot be written down must not
+    /// be done.
+    pub(crate) fn ask(&self, at: Timestamp, asked: &Value) -> StoreResult<u64> {
+        let mut file = self.file();
+        let mut ask = || {
+            let place = file.metadata()?.len();
+            write(
+                &mut file,
+                &json!({ "place": place, "at": at, "asked": asked }),
+            )?;
+            Ok(place)
+        };
         // A disk that is full may be emptied: the scheduler says that the store is away, and comes back to it.
-        let unavailable = |error| StoreError::unavailable(format!("the audit trail: {error}"));
-        lines
-            .write(&json!({ "at": at, "number": number, "asked": asked }))
-            .map_err(unavailable)?;
-        lines.asked = number;
-        Ok(number)
+        ask().map_err(|error: io::Error| {
+            StoreError::unavailable(format!("the audit trail cannot be written: {error}"))
+        })
     }
 
-    pub(crate) fn answer(&self, number: usize, answer: &Value) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // It is done, so there is nothing to refuse. That this line is missing says so.
-        let _ = lines.write(&json!({ "number": number, "answer": answer }));
+    pub(crate) fn answer(&self, to: u64, answer: &Value) {
+        // It is done, so there is nothing to refuse. That the line is missing says enough.
+        let _ = write(&mut self.file(), &json!({ "to": to, "answer": answer }));
     }
 }
 
-impl Lines {
-    fn write(&mut self, line: &Value) -> io::Result<()> {
-        // At once, so that a process that is killed leaves no half of it.
-        self.file.write_all(format!("{line}\n").as_bytes())
-    }
+/// Appends a line, or nothing.
+fn write(file: &mut File, line: &Value) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    file.write_all(format!("{line}\n").as_bytes())
+        .inspect_err(|_| {
+            // A half of it would spoil the next one.
+            let _ = file.set_len(before);
+        })
 }

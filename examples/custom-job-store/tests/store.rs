@@ -81,27 +81,31 @@ fn the_trail_says_who_asked_for_what_and_what_came_of_it() {
     };
     jobs.pause_job(&id, request).unwrap();
     jobs.remove_job(&id).unwrap();
+    jobs.pause().unwrap();
 
     let text = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| line.parse().unwrap()).collect();
+    let paused = json!({ "paused": true, "at": "2026-01-02T00:00:00Z" });
     let told = |line: &Value| match line["asked"]["add"][0]["id"].as_str() {
-        Some(id) => json!([line["number"], "add", id]),
+        Some(id) => json!(["add", id]),
         None => match &line["answer"]["job"] {
-            Value::Null => json!([line["number"], line["asked"], line["answer"]]),
-            job => json!([line["number"], job["id"]]),
+            Value::Null => json!([line["asked"], line["answer"]]),
+            job => json!([job["id"]]),
         },
     };
     assert_eq!(
         lines.iter().map(told).collect::<Vec<_>>(),
         [
-            json!([1, "add", "nightly"]),
-            json!([1, null, ["added"]]),
-            json!([2, "add", "nightly"]),
-            json!([2, null, ["refused: the id is taken"]]),
-            json!([3, { "pause": "nightly", "by": "ann", "note": null, "until": null }, null]),
-            json!([3, "nightly"]),
-            json!([4, { "remove": "nightly" }, null]),
-            json!([4, "nightly"]),
+            json!(["add", "nightly"]),
+            json!([null, ["added"]]),
+            json!(["add", "nightly"]),
+            json!([null, ["refused: the id is taken"]]),
+            json!([{ "pause": "nightly", "by": "ann", "note": null, "until": null }, null]),
+            json!(["nightly"]),
+            json!([{ "remove": "nightly" }, null]),
+            json!(["nightly"]),
+            json!([{ "put": ["scheduler", "paused"], "value": paused }, null]),
+            json!([null, true]),
         ]
     );
     assert_eq!(lines[4]["at"], "2026-01-02T00:00:00Z");

@@ -86,7 +86,7 @@ fn app(scheduler: &Scheduler, token: &Secret) -> Router {
 }
 
 async fn overview(Shared(scheduler): Shared<Scheduler>) -> Result<Json<Value>> {
-    let jobs = scheduler.get_jobs().await.map_err(refuse)?;
+    let jobs = scheduler.get_jobs().await.map_err(|error| refuse(&error))?;
     Ok(Json(json!({ "greetings": jobs.len() })))
 }
 
@@ -96,11 +96,13 @@ async fn add_greeting(
     Path(name): Path<String>,
 ) -> Result<StatusCode> {
     let job = scheduler.add(greet(name.as_str())).id(name);
-    job.every(Duration::from_secs(10)).await.map_err(refuse)?;
+    job.every(Duration::from_secs(10))
+        .await
+        .map_err(|error| refuse(&error))?;
     Ok(StatusCode::CREATED)
 }
 
-fn refuse(error: punctual::scheduler::Error) -> (StatusCode, String) {
+fn refuse(error: &punctual::scheduler::Error) -> (StatusCode, String) {
     use punctual::scheduler::Error;
     let status = match error {
         Error::Exists { .. } => StatusCode::CONFLICT,

@@ -1,64 +1,62 @@
-//! Tasks that may crash, in processes of their own: one counts primes, one gives up, one overflows its stack and one never
+//! Tasks that may crash, in processes of their own: one gives up, one overflows its stack, one counts primes and one never
 //! ends. The program goes on, and says what became of each.
 //!
-//! Run with `cargo run -p process-pool`. It takes seven seconds: a loop that listens to nobody is killed five seconds after its
+//! Run with: `cargo run -p process-pool`. It takes seven seconds: a loop that listens to nobody is killed five seconds after its
 //! timeout. `ps -e` shows the workers as `punctual-worker` meanwhile.
-#![expect(
-    clippy::needless_pass_by_value,
-    clippy::unnecessary_wraps,
-    reason = "parameters are made for a task, and only what a `Result` holds is recorded"
-)]
+
+#![expect(clippy::print_stdout, reason = "an example shows something")]
 
 use std::error::Error;
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use punctual::event::EventKind;
 use punctual::executor::{ProcessPoolExecutor, process_pool_worker};
 use punctual::prelude::*;
 use punctual::task::RegisterError;
 
-fn primes(Args(below): Args<u32>, run: RunContext) -> Result<usize, String> {
-    run.log(&format!("in process {}", std::process::id()));
-    let is_prime = |n: u32| {
-        (2..n)
-            .take_while(|d| d * d <= n)
-            .all(|d| !n.is_multiple_of(d))
-    };
-    Ok((2..below).filter(|&n| is_prime(n)).count())
-}
-
 /// As a library in C might.
+#[task]
 fn give_up(run: RunContext) {
     run.log("this will not end well");
     std::process::abort();
 }
 
-fn depth(Args(levels): Args<u64>) -> Result<u64, String> {
-    fn descend(levels: u64) -> u64 {
+#[task]
+fn descend(levels: u64) -> Result<u64, String> {
+    fn deeper(levels: u64) -> u64 {
         match levels {
             0 => 0,
-            _ => 1 + std::hint::black_box(descend(std::hint::black_box(levels - 1))),
+            _ => 1 + std::hint::black_box(deeper(std::hint::black_box(levels - 1))),
         }
     }
-    Ok(descend(levels))
+    Ok(deeper(levels))
 }
 
+#[task]
+fn count_primes(below: u32, run: RunContext) -> Result<usize, String> {
+    run.log(&format!("in process {}", std::process::id()));
+    let is_prime = |n: u32| {
+        let mut divisors = (2..n).take_while(|d| d * d <= n);
+        divisors.all(|d| !n.is_multiple_of(d))
+    };
+    Ok((2..below).filter(|&n| is_prime(n)).count())
+}
+
+#[task]
 fn spin() {
     loop {
         std::hint::spin_loop();
     }
 }
 
-/// For the scheduler and for its workers.
+/// For the scheduler, which checks arguments by them, and for its workers, which call them.
 fn tasks() -> Result<Registry, RegisterError> {
     let mut registry = Registry::new();
-    registry.add_blocking("primes", primes)?;
-    registry.add_blocking("give_up", give_up)?;
-    registry.add_blocking("depth", depth)?;
-    registry.add_blocking("spin", spin)?;
+    registry.register::<give_up>()?;
+    registry.register::<descend>()?;
+    registry.register::<count_primes>()?;
+    registry.register::<spin>()?;
     Ok(registry)
 }
 
@@ -72,29 +70,29 @@ fn main() -> Result<(), Box<dyn Error>> {
         .executor("processes", Arc::new(pool));
     let scheduler = BackgroundScheduler::build(builder)?;
     let (ended, ends) = channel();
-    let kinds = [EventKind::JobExecuted, EventKind::JobError];
-    scheduler.scheduler().add_listener(&kinds, move |event| {
+    let tell = move |event: &Event| {
         let _ = ended.send(event.run.clone());
-    });
-    scheduler.start(StartMode::Running)?;
-
+    };
+    let kinds = [EventKind::JobExecuted, EventKind::JobError];
+    scheduler.scheduler().add_listener(&kinds, tell);
     let jobs = [
-        NewJob::new("give_up").id("give_up"),
-        NewJob::new("depth").id("depth").arg(10_u64.pow(9)),
-        NewJob::new("primes").id("primes").arg(200_000),
-        NewJob::new("spin")
-            .id("spin")
-            .timeout(Duration::from_secs(2)),
+        scheduler.add(give_up()),
+        scheduler.add(descend(1_000_000_000)),
+        scheduler.add(count_primes(200_000)),
+        scheduler.add(spin()).timeout(Duration::from_secs(2)),
     ];
-    for job in jobs {
-        scheduler.add_job(job.executor("processes"))?;
+    for (name, job) in ["give up", "descend", "count primes", "spin"]
+        .into_iter()
+        .zip(jobs)
+    {
+        job.id(name).executor("processes").wait()?;
     }
-    let mut out = std::io::stdout();
+    scheduler.start(StartMode::Running)?;
     for run in ends.iter().flatten().take(4) {
         let why = run.error.as_deref().unwrap_or("no error");
-        writeln!(out, "{}: {} ({why})", run.job_id, run.state())?;
+        println!("{}: {} ({why})", run.job_id, run.state());
         for line in run.output.iter().flat_map(|output| output.lines()) {
-            writeln!(out, "    {line}")?;
+            println!("    {line}");
         }
     }
     scheduler.shutdown(Shutdown::Wait);

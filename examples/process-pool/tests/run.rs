@@ -9,10 +9,10 @@ fn each_run_ends_in_its_way_and_the_program_well() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}: {said}", output.status);
     for expected in [
-        "give_up: failed (the worker process was killed by SIGABRT",
+        "give up: failed (the worker process was killed by SIGABRT",
         "    this will not end well\n",
-        "depth: failed (the worker process was killed by SIGABRT",
-        "primes: succeeded (no error)\n    in process ",
+        "descend: failed (the worker process was killed by SIGABRT",
+        "count primes: succeeded (no error)\n    in process ",
         "\n    17984\n",
         "spin: timed_out (took longer than its timeout of 2 s)",
     ] {

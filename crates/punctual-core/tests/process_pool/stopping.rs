@@ -12,7 +12,7 @@ use punctual_core::run::{Reason, RunState};
 use punctual_core::scheduler::{NewJob, Settings};
 use punctual_core::task::TaskEnd;
 
-use crate::bench::{Bench, await_file, exists, lives, number, until};
+use crate::bench::{Bench, await_file, exists, lives, number, pid, until};
 use crate::signal::{STOP, send};
 
 cases! {
@@ -21,6 +21,7 @@ cases! {
     an_impolite_task_is_killed_with_what_it_started,
     a_worker_that_is_stopped_is_killed,
     a_run_that_is_cancelled_before_it_starts_starts_no_worker,
+    ctrl_c_in_a_terminal_does_not_reach_workers,
     workers_end_with_the_program,
     a_lease_that_ends_asks_and_then_kills,
 }
@@ -101,6 +102,15 @@ fn a_run_that_is_cancelled_before_it_starts_starts_no_worker() {
     assert!(bench.pool.worker_ids().is_empty());
 }
 
+fn ctrl_c_in_a_terminal_does_not_reach_workers() {
+    // It goes to the group of the program.
+    let bench = Bench::new(1);
+    let worker = pid(bench.pid());
+    let group = |process| rustix::process::getpgid(Some(process)).unwrap();
+    assert_eq!(group(worker), worker);
+    assert_ne!(group(rustix::process::getpid()), worker);
+}
+
 fn workers_end_with_the_program() {
     let folder = tempfile::tempdir().unwrap();
     let program = std::env::current_exe().unwrap();
@@ -125,38 +135,26 @@ fn workers_end_with_the_program() {
 
 fn a_lease_that_ends_asks_and_then_kills() {
     let bench = Bench::new(2);
-    // The lease is not to begin before the workers are there.
-    let go = bench.path("go");
-    let warm = ["a", "b"].map(|name| {
-        let job = NewJob::new("wait_for").arg((bench.path(name), &go));
-        (bench.add(job), bench.path(name))
-    });
-    for (_, started) in &warm {
-        await_file(started);
-    }
-    std::fs::write(&go, "").unwrap();
-    bench.ended(&warm.map(|(job, _)| job));
-    let lease = || {
-        let end = SystemClock.monotonic() + Duration::from_secs(2);
-        (end, Lease::until(end, Arc::new(SystemClock)))
-    };
-    for (task, expected) in [
+    // Of the margin, an eighth of the lease, some goes to a machine that is busy.
+    let lease_end = SystemClock.monotonic() + Duration::from_secs(8);
+    let runs = [
         ("polite", "it stopped before its lease ended: stopped"),
         (
             "busy",
             "the worker process ended itself, because the lease of the run was about to end",
         ),
-    ] {
+    ]
+    .map(|(task, expected)| {
         let started = bench.path(task);
-        let (lease_end, lease) = lease();
+        let lease = Lease::until(lease_end, Arc::new(SystemClock));
         let (work, end) = bench.work(task, &started, lease);
         bench.pool.submit(work);
-        let worker = number(&await_file(&started));
+        (task, expected, number(&await_file(&started)), end)
+    });
+    for (task, expected, worker, end) in runs {
         assert_eq!(end.wait(), TaskEnd::LeaseEnded(expected.to_owned()));
-        assert!(
-            SystemClock.monotonic() < lease_end,
-            "{task}: it was too late"
-        );
+        let is_in_time = SystemClock.monotonic() < lease_end;
+        assert!(is_in_time, "{task}: it was too late");
         assert_eq!(lives(worker), task == "polite");
     }
 }
