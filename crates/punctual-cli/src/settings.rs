@@ -25,6 +25,8 @@ const OTHER_VARIABLES: &[&str] = &[
     "PUNCTUAL_SERVER",
     "PUNCTUAL_CONFIG",
     "PUNCTUAL_LOG",
+    // What a worker of a process pool is given, and passes on to what it starts.
+    "PUNCTUAL_WORKER",
     // What a job's command is given.
     "PUNCTUAL_IDEMPOTENCY_KEY",
     "PUNCTUAL_FENCE",
