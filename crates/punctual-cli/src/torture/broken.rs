@@ -33,11 +33,11 @@ use super::history::{
     Step, Verb, Window,
 };
 
-/// What a store does wrong, every few claims.
+/// What a store does wrong: with every fourth claim that starts a run, where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Break {
     Nothing,
-    /// What one node claimed is given to the other, too.
+    /// What one node claimed is given to the other, too; always.
     GiveTwice,
     /// What was claimed is given to nobody.
     GiveNobody,
@@ -45,7 +45,7 @@ enum Break {
     SkipAhead,
     /// The cursor goes back to what was decided already.
     DecideAgain,
-    /// A paused job is claimed all the same.
+    /// A pause is confirmed and forgotten; always.
     ForgetPause,
 }
 
@@ -54,7 +54,8 @@ enum Break {
 struct Broken {
     inner: SqliteStore,
     how: Break,
-    claims: AtomicU64,
+    /// Claims that started a run.
+    given: AtomicU64,
     /// What was claimed last, and by whom.
     last: Mutex<Option<(NodeId, ClaimedJob)>>,
 }
@@ -69,41 +70,29 @@ impl Broken {
     async fn claim_wrongly(&self, request: ClaimRequest) -> StoreResult<Claimed> {
         let id = Self::id();
         let node = request.node;
-        let store_now = self.inner.now().await?;
-        let is_paused = matches!(
-            self.inner.get(&id).await?,
-            Some(StoredJob::Job(Job { state, .. })) if state.paused.is_some()
-        );
-        if self.how == Break::ForgetPause && is_paused {
-            self.inner.update(&id, None, JobChange::Resume).await?;
-        }
-        let number = self.claims.fetch_add(1, Ordering::SeqCst);
-        if self.how == Break::SkipAhead && number % 8 == 7 {
-            let patch = JobPatch {
-                next_run_time: Some(later(store_now, Duration::from_millis(900))),
-                ..JobPatch::default()
-            };
-            let change = JobChange::Modify(Box::new(patch));
-            self.inner.update(&id, None, change).await?;
-        }
         let mut claimed = self.inner.claim(request).await?;
-        if self.how == Break::ForgetPause && is_paused {
-            let pause = JobChange::Pause(PauseRequest::default());
-            self.inner.update(&id, None, pause).await?;
-        }
         let started = claimed.jobs.iter_mut().find(|job| !job.started.is_empty());
-        match (self.how, started) {
-            (Break::GiveTwice, Some(job)) => {
-                *self.last.lock().unwrap() = Some((node, job.clone()));
+        let Some(job) = started else {
+            let mut last = self.last.lock().unwrap();
+            if last.as_ref().is_some_and(|(owner, _)| *owner != node) {
+                claimed.jobs.extend(last.take().map(|(_, job)| job));
             }
-            (Break::GiveTwice, None) => {
-                let mut last = self.last.lock().unwrap();
-                if last.as_ref().is_some_and(|(owner, _)| *owner != node) {
-                    claimed.jobs.extend(last.take().map(|(_, job)| job));
-                }
+            return Ok(claimed);
+        };
+        let is_fourth = self.given.fetch_add(1, Ordering::SeqCst) % 4 == 3;
+        match self.how {
+            Break::GiveTwice => *self.last.lock().unwrap() = Some((node, job.clone())),
+            Break::GiveNobody if is_fourth => job.started.clear(),
+            Break::SkipAhead if is_fourth => {
+                let ahead = later(self.inner.now().await?, Duration::from_millis(900));
+                let patch = JobPatch {
+                    next_run_time: Some(ahead),
+                    ..JobPatch::default()
+                };
+                let change = JobChange::Modify(Box::new(patch));
+                self.inner.update(&id, None, change).await?;
             }
-            (Break::GiveNobody, Some(job)) if number % 4 == 3 => job.started.clear(),
-            (Break::DecideAgain, Some(job)) if number % 4 == 3 => {
+            Break::DecideAgain if is_fourth => {
                 let again = Addition {
                     definition: (*job.definition).clone(),
                     first_run: FirstRun::At(job.started[0].scheduled_at),
@@ -116,6 +105,20 @@ impl Broken {
             _ => {}
         }
         Ok(claimed)
+    }
+
+    async fn update_wrongly(
+        &self,
+        id: &JobId,
+        expected_revision: Option<u64>,
+        change: JobChange,
+    ) -> StoreResult<Updated> {
+        let is_pause = matches!(change, JobChange::Pause(_));
+        let updated = self.inner.update(id, expected_revision, change).await?;
+        if self.how == Break::ForgetPause && is_pause {
+            self.inner.update(id, None, JobChange::Resume).await?;
+        }
+        Ok(updated)
     }
 }
 
@@ -161,7 +164,7 @@ impl JobStore for Broken {
         expected_revision: Option<u64>,
         change: JobChange,
     ) -> BoxFuture<'a, StoreResult<Updated>> {
-        self.inner.update(id, expected_revision, change)
+        Box::pin(self.update_wrongly(id, expected_revision, change))
     }
 
     fn remove<'a>(&'a self, id: &'a JobId) -> BoxFuture<'a, StoreResult<Option<StoredJob>>> {
@@ -358,7 +361,7 @@ async fn history(how: Break) -> History {
     let store = Arc::new(Broken {
         inner: SqliteStore::open(folder.path().join("broken.db"), options).unwrap(),
         how,
-        claims: AtomicU64::new(0),
+        given: AtomicU64::new(0),
         last: Mutex::default(),
     });
     let seen = Arc::new(Seen::default());
