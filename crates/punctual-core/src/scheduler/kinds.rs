@@ -15,9 +15,9 @@ use super::add::{AddJob, AddLocal};
 use super::builder::SchedulerBuilder;
 use super::error::Error;
 use super::new_job::{JobUpdate, NewJob};
-use super::{AddedJob, Located, Scheduler, Shutdown, StartMode};
+use super::{AddedJob, JobRef, Located, Scheduler, Shutdown, StartMode};
 use crate::executor::ThreadPoolExecutor;
-use crate::id::{JobId, RunId};
+use crate::id::RunId;
 use crate::job::{Job, StoredJob};
 use crate::plan::{OnConflict, PauseRequest};
 use crate::run::Run;
@@ -37,9 +37,9 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 pub struct BlockingHandle(Scheduler);
 
 macro_rules! blocking {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*) => { $(
+    ($($name:ident $(<$life:lifetime>)? ($($arg:ident: $type:ty),*) -> $result:ty;)*) => { $(
         #[doc = concat!("See [`Scheduler::", stringify!($name), "`].")]
-        pub fn $name(&self $(, $arg: $type)*) -> $result {
+        pub fn $name $(<$life>)? (&self $(, $arg: $type)*) -> $result {
             block_on(self.0.$name($($arg),*))
         }
     )* };
@@ -56,14 +56,14 @@ impl BlockingHandle {
         resume() -> Result<(), Error>;
         is_paused() -> Result<bool, Error>;
         add_job(job: NewJob) -> Result<AddedJob, Error>;
-        get_job(id: &JobId) -> Result<Option<Located>, Error>;
+        get_job<'a>(job: impl Into<JobRef<'a>>) -> Result<Option<Located>, Error>;
         get_jobs() -> Result<Vec<Located>, Error>;
-        modify_job(id: &JobId, update: JobUpdate) -> Result<Option<Job>, Error>;
-        reschedule_job(id: &JobId, trigger: Trigger) -> Result<Option<Job>, Error>;
-        pause_job(id: &JobId, request: PauseRequest) -> Result<Job, Error>;
-        resume_job(id: &JobId) -> Result<Option<Job>, Error>;
-        run_job(id: &JobId) -> Result<(Job, Run), Error>;
-        remove_job(id: &JobId) -> Result<StoredJob, Error>;
+        modify_job<'a>(job: impl Into<JobRef<'a>>, update: JobUpdate) -> Result<Option<Job>, Error>;
+        reschedule_job<'a>(job: impl Into<JobRef<'a>>, trigger: Trigger) -> Result<Option<Job>, Error>;
+        pause_job<'a>(job: impl Into<JobRef<'a>>, request: PauseRequest) -> Result<Job, Error>;
+        resume_job<'a>(job: impl Into<JobRef<'a>>) -> Result<Option<Job>, Error>;
+        run_job<'a>(job: impl Into<JobRef<'a>>) -> Result<(Job, Run), Error>;
+        remove_job<'a>(job: impl Into<JobRef<'a>>) -> Result<StoredJob, Error>;
         remove_all_jobs(job_store: Option<&str>) -> Result<u64, Error>;
         runs(job_store: &str, query: &RunQuery) -> Result<Page<Run>, Error>;
         get_run(id: RunId) -> Result<Run, Error>;

@@ -54,6 +54,38 @@ use crate::zones::Zones;
 /// The alias of the executor and the job store that are used where nothing else is said.
 pub const DEFAULT_ALIAS: &str = "default";
 
+/// Which job is meant: an id, for the first store that has it in the order in which they were added, or an alias with an
+/// id, for that store alone. What the verbs take: `&id`, `("reports", &id)`, or a [`Located`] job as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobRef<'a> {
+    job_store: Option<&'a str>,
+    id: &'a JobId,
+}
+
+impl<'a> From<&'a JobId> for JobRef<'a> {
+    fn from(id: &'a JobId) -> Self {
+        Self {
+            job_store: None,
+            id,
+        }
+    }
+}
+
+impl<'a> From<(&'a str, &'a JobId)> for JobRef<'a> {
+    fn from((alias, id): (&'a str, &'a JobId)) -> Self {
+        Self {
+            job_store: Some(alias),
+            id,
+        }
+    }
+}
+
+impl<'a> From<&'a Located> for JobRef<'a> {
+    fn from(found: &'a Located) -> Self {
+        (&*found.job_store, found.job.id()).into()
+    }
+}
+
 /// A handle to a scheduler. Cheap to clone, usable from inside a job, from async code, and by
 /// [`blocking`](Self::blocking) from any other.
 ///
@@ -393,19 +425,27 @@ impl Scheduler {
         }
     }
 
-    /// The store that has a job. Looks through the stores in the order in which they were added.
-    async fn locate(&self, id: &JobId) -> Result<(Arc<Attached>, StoredJob), Error> {
-        for attached in self.0.stores() {
-            if let Some(job) = self.0.deadline(attached.store.get(id)).await? {
+    /// The stores in which a job may be.
+    fn stores_of(&self, job: JobRef<'_>) -> Result<Vec<Arc<Attached>>, Error> {
+        match job.job_store {
+            Some(alias) => Ok(vec![self.0.store(alias)?]),
+            None => Ok(self.0.stores()),
+        }
+    }
+
+    /// The store that has a job.
+    async fn locate(&self, job: JobRef<'_>) -> Result<(Arc<Attached>, StoredJob), Error> {
+        for attached in self.stores_of(job)? {
+            if let Some(job) = self.0.deadline(attached.store.get(job.id)).await? {
                 return Ok((attached, job));
             }
         }
-        Err(Error::NoSuchJob { id: id.clone() })
+        Err(Error::NoSuchJob { id: job.id.clone() })
     }
 
     /// The job with an id, and where it is; `None` where no store has it.
-    pub async fn get_job(&self, id: &JobId) -> Result<Option<Located>, Error> {
-        match self.locate(id).await {
+    pub async fn get_job(&self, job: impl Into<JobRef<'_>>) -> Result<Option<Located>, Error> {
+        match self.locate(job.into()).await {
             Ok((attached, job)) => Ok(Some(Located {
                 job_store: Arc::clone(&attached.alias),
                 job,
@@ -483,20 +523,26 @@ impl Scheduler {
 
     async fn locate_readable(
         &self,
-        id: &JobId,
+        job: JobRef<'_>,
     ) -> Result<(Arc<Attached>, Arc<JobDefinition>), Error> {
-        match self.locate(id).await? {
+        match self.locate(job).await? {
             (attached, StoredJob::Job(job)) => Ok((attached, job.definition)),
-            (_, StoredJob::Unreadable(job)) => Err(Error::Unreadable {
-                id: id.clone(),
-                reason: job.error,
+            (_, StoredJob::Unreadable(unreadable)) => Err(Error::Unreadable {
+                id: job.id.clone(),
+                reason: unreadable.error,
             }),
         }
     }
 
     /// Changes a job, all of it or nothing. `None` where the change left nothing to run, so that the job is gone.
-    pub async fn modify_job(&self, id: &JobId, update: JobUpdate) -> Result<Option<Job>, Error> {
-        let (attached, definition) = self.locate_readable(id).await?;
+    pub async fn modify_job(
+        &self,
+        job: impl Into<JobRef<'_>>,
+        update: JobUpdate,
+    ) -> Result<Option<Job>, Error> {
+        let job = job.into();
+        let id = job.id;
+        let (attached, definition) = self.locate_readable(job).await?;
         let expected_revision = update.expected_revision;
         let patch = prepare::patch(&self.0, &attached, id, &definition, update).await?;
         self.change(
@@ -509,30 +555,44 @@ impl Scheduler {
     }
 
     /// Gives a job another trigger, which starts from now. A pause stays.
-    pub async fn reschedule_job(&self, id: &JobId, trigger: Trigger) -> Result<Option<Job>, Error> {
-        self.modify_job(id, JobUpdate::new().trigger(trigger)).await
+    pub async fn reschedule_job(
+        &self,
+        job: impl Into<JobRef<'_>>,
+        trigger: Trigger,
+    ) -> Result<Option<Job>, Error> {
+        self.modify_job(job, JobUpdate::new().trigger(trigger))
+            .await
     }
 
     /// Pauses a job: once this returns, no run of it starts; what runs goes on.
-    pub async fn pause_job(&self, id: &JobId, request: PauseRequest) -> Result<Job, Error> {
-        let (attached, _) = self.locate(id).await?;
+    pub async fn pause_job(
+        &self,
+        job: impl Into<JobRef<'_>>,
+        request: PauseRequest,
+    ) -> Result<Job, Error> {
+        let job = job.into();
+        let (attached, _) = self.locate(job).await?;
         let paused = self
-            .change(&attached, id, None, JobChange::Pause(request))
+            .change(&attached, job.id, None, JobChange::Pause(request))
             .await?;
-        paused.ok_or_else(|| Error::NoSuchJob { id: id.clone() })
+        paused.ok_or_else(|| Error::NoSuchJob { id: job.id.clone() })
     }
 
     /// Resumes a job. Nothing is made up for: what was due meanwhile stands in the ledger as one row. `None` where
     /// nothing is left to run, so that the job is gone.
-    pub async fn resume_job(&self, id: &JobId) -> Result<Option<Job>, Error> {
-        let (attached, _) = self.locate(id).await?;
-        self.change(&attached, id, None, JobChange::Resume).await
+    pub async fn resume_job(&self, job: impl Into<JobRef<'_>>) -> Result<Option<Job>, Error> {
+        let job = job.into();
+        let (attached, _) = self.locate(job).await?;
+        self.change(&attached, job.id, None, JobChange::Resume)
+            .await
     }
 
     /// Runs a job now, once, beside its schedule. The run is pending, or skipped where the job's overlap policy
     /// forbids it; a paused job's run waits until the job is resumed.
-    pub async fn run_job(&self, id: &JobId) -> Result<(Job, Run), Error> {
-        let (attached, _) = self.locate(id).await?;
+    pub async fn run_job(&self, job: impl Into<JobRef<'_>>) -> Result<(Job, Run), Error> {
+        let job = job.into();
+        let id = job.id;
+        let (attached, _) = self.locate(job).await?;
         match self.0.deadline(attached.store.enqueue(id)).await? {
             Enqueued::Run(job, run) => Ok((job, run)),
             Enqueued::Missing => Err(Error::NoSuchJob { id: id.clone() }),
@@ -544,8 +604,10 @@ impl Scheduler {
     }
 
     /// Removes a job, also one that cannot be read. What runs goes on; its ledger stays.
-    pub async fn remove_job(&self, id: &JobId) -> Result<StoredJob, Error> {
-        for attached in self.0.stores() {
+    pub async fn remove_job(&self, job: impl Into<JobRef<'_>>) -> Result<StoredJob, Error> {
+        let job = job.into();
+        let id = job.id;
+        for attached in self.stores_of(job)? {
             if let Some(job) = self.0.deadline(attached.store.remove(id)).await? {
                 self.0.emit(EventKind::JobRemoved, |event| {
                     event.alias(&attached.alias).job(id)

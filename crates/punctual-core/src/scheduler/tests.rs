@@ -730,6 +730,55 @@ fn two_nodes_on_one_store_share_the_work() {
     assert_eq!(first.ledger(), ["succeeded"; 100]);
 }
 
+/// Without an alias the store that was added first is meant; with one, that store alone.
+#[test]
+fn one_id_in_two_stores() {
+    let bench = Bench::started();
+    let store = Arc::new(MemoryStore::new(Arc::new(bench.sim.clock().clone())));
+    bench.scheduler.add_jobstore("other", store).unwrap();
+    for job_store in ["default", "other"] {
+        let job = NewJob::new("note").id("job").trigger(every(60));
+        bench.add(job.job_store(job_store).name(job_store));
+    }
+    let job = id("job");
+    bench.run(|s| async move {
+        let other = ("other", &job);
+        let name = |found: Option<Located>| {
+            found.and_then(|found| Some(found.job.into_job()?.definition.name().to_owned()))
+        };
+        assert_eq!(name(s.get_job(&job).await.unwrap()).unwrap(), "default");
+        assert_eq!(name(s.get_job(other).await.unwrap()).unwrap(), "other");
+
+        s.modify_job(other, JobUpdate::new().name("changed"))
+            .await
+            .unwrap();
+        s.reschedule_job(other, every(90)).await.unwrap();
+        let paused = s.pause_job(other, PauseRequest::default()).await.unwrap();
+        assert_eq!(paused.definition.name(), "changed");
+        assert_eq!(paused.definition.declared_trigger(), &every(90));
+        let untouched = s.get_job(&job).await.unwrap().unwrap();
+        assert!(untouched.job.into_job().unwrap().state.paused.is_none());
+        assert!(s.resume_job(other).await.unwrap().is_some());
+        assert_eq!(
+            s.run_job(other).await.unwrap().0.definition.name(),
+            "changed"
+        );
+
+        let found = s.get_job(other).await.unwrap().unwrap();
+        s.remove_job(&found).await.unwrap();
+        assert_eq!(s.get_job(other).await.unwrap(), None);
+        assert!(s.get_job(&job).await.unwrap().is_some());
+        assert!(matches!(
+            s.remove_job(other).await,
+            Err(Error::NoSuchJob { .. })
+        ));
+        assert!(matches!(
+            s.get_job(("others", &job)).await,
+            Err(Error::UnknownJobStore { .. })
+        ));
+    });
+}
+
 #[test]
 fn several_stores_and_executors_by_name() {
     let bench = Bench::started();
