@@ -12,6 +12,24 @@ const KEYS: [&str; 10] = [
     "name", "id", "cron", "crontab", "every", "at", "timezone", "args", "local", "crate",
 ];
 
+/// Setters of a new job that are keys of a declared one, each with an example of its value.
+const OPTIONS: [(&str, &str); 10] = [
+    ("executor", "\"reports\""),
+    ("job_store", "\"reports\""),
+    ("misfire_grace_time", "Duration::from_secs(30)"),
+    ("coalesce", "Coalesce::Off"),
+    ("max_instances", "2"),
+    ("overlap", "Overlap::QueueOne"),
+    ("retry", "Retry::fixed(3, Duration::from_secs(5))"),
+    ("timeout", "Duration::from_mins(5)"),
+    ("on_crash", "OnCrash::GiveUp"),
+    ("tag", "\"reports\""),
+];
+
+fn keys() -> impl Iterator<Item = &'static str> {
+    KEYS.into_iter().chain(OPTIONS.map(|(key, _)| key))
+}
+
 /// Most characters of a task's name or a job's id, as the scheduler has it.
 const NAME_CHARS_MAX: usize = 191;
 
@@ -31,6 +49,8 @@ pub(crate) struct DeclaredJob {
     pub(crate) id: Option<LitStr>,
     pub(crate) schedule: Schedule,
     pub(crate) args: Vec<(Ident, Expr)>,
+    /// Setters of the new job, with their values.
+    pub(crate) options: Vec<(Ident, Expr)>,
 }
 
 impl Default for Attribute {
@@ -53,6 +73,7 @@ struct Keys {
     id: Option<LitStr>,
     timezone: Option<LitStr>,
     args: Vec<(Ident, Expr)>,
+    options: Vec<(Ident, Expr)>,
     schedule: Option<(Kind, LitStr)>,
     errors: Vec<Error>,
 }
@@ -92,6 +113,15 @@ impl Keys {
         if let Some(kind) = Kind::of(&word) {
             let text = text(&key, input, kind.example())?;
             self.schedule(&key, kind, text);
+            return Ok(());
+        }
+        if let Some((_, example)) = OPTIONS.iter().find(|(option, _)| *option == word) {
+            if !input.peek(Token![=]) {
+                let message = format!("`{word}` takes a value: `{word} = {example}`");
+                return Err(Error::new(key.span(), message));
+            }
+            input.parse::<Token![=]>()?;
+            self.options.push((key, input.parse()?));
             return Ok(());
         }
         match word.as_str() {
@@ -159,11 +189,12 @@ impl Keys {
                         id: self.id,
                         schedule,
                         args: self.args,
+                        options: self.options,
                     });
                 }
                 Ok(_) => {
                     let message = format!(
-                        "a local task declares no job, for the job has to name the executor that has the task; remove `{}`, and add the job with `scheduler.add(…)`",
+                        "a local task declares no job, for its executor is given to the scheduler apart from it; remove `{}`, and add the job with `scheduler.add(…)`",
                         kind.key()
                     );
                     let key = self.seen.iter().find(|key| *key == kind.key());
@@ -174,8 +205,12 @@ impl Keys {
             },
             // A schedule that could not be read is error enough.
             None if self.errors.is_empty() => {
-                let key = |key: &&Ident| ["id", "timezone", "args"].iter().any(|word| *key == word);
-                for key in self.seen.iter().filter(key) {
+                let needs_job = |key: &&Ident| {
+                    let options = OPTIONS.iter().map(|(option, _)| option);
+                    let mut all = ["id", "timezone", "args"].iter().chain(options);
+                    all.any(|word| *key == word)
+                };
+                for key in self.seen.iter().filter(needs_job) {
                     self.errors.push(Error::new(
                         key.span(),
                         format!("`{key}` goes with a schedule, which makes the task declare a job: `cron`, `crontab`, `every` or `at`"),
@@ -236,9 +271,13 @@ fn unknown(key: &Ident) -> Error {
         "kwargs" | "arguments" | "with" => Some("args"),
         "task" => Some("name"),
         "job_id" | "job" => Some("id"),
+        "jobstore" | "store" => Some("job_store"),
+        "grace" | "misfire" => Some("misfire_grace_time"),
+        "retries" | "attempts" => Some("retry"),
+        "tags" => Some("tag"),
         _ => None,
     };
-    let guess = usual.or_else(|| nearest(&word, KEYS));
+    let guess = usual.or_else(|| nearest(&word, keys()));
     let message = match guess {
         Some("cron") => "unknown key; did you mean `cron = \"hour=3 minute=30\"`?".to_owned(),
         Some("args") => "unknown key; did you mean `args(name = value)`?".to_owned(),
@@ -246,7 +285,7 @@ fn unknown(key: &Ident) -> Error {
         None if ["blocking", "sync"].contains(&word.as_str()) => {
             "unknown key; it is not needed: a function that is not async runs on a thread that may block".to_owned()
         }
-        None => format!("unknown key; the keys are {}", list(KEYS)),
+        None => format!("unknown key; the keys are {}", list(keys())),
     };
     Error::new(key.span(), message)
 }

@@ -176,13 +176,14 @@ impl Expansion<'_> {
         });
         let id = job.id.as_ref().map_or_else(|| name.clone(), LitStr::value);
         let trigger = &job.schedule.json;
+        let options = job.options.iter().map(|(key, value)| quote!(.#key(#value)));
         Some(quote! {
             fn declared_job() -> ::core::option::Option<#private::NewJob> {
                 ::core::option::Option::Some(#private::declared_job(
                     #ident(#(#required),*) #(#set)*,
                     #id,
                     #trigger,
-                ))
+                ) #(#options)*)
             }
         })
     }

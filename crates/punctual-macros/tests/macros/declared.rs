@@ -1,7 +1,9 @@
 //! Jobs that the code declares.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use punctual::clock::SimClock;
 use punctual::job::StoredJob;
 use punctual::prelude::*;
 use punctual::task::TaskFunction;
@@ -40,6 +42,23 @@ async fn poll(#[default = "all"] what: String) -> Result<String, String> {
     timezone = "America/New_York"
 )]
 async fn celebrate() {}
+
+#[task(
+    every = "1h",
+    misfire_grace_time = None,
+    coalesce = Coalesce::Off,
+    max_instances = 2,
+    overlap = Overlap::QueueOne,
+    retry = Retry::fixed(2, Duration::from_mins(1)),
+    timeout = Duration::from_secs(30),
+    on_crash = OnCrash::GiveUp,
+    executor = "few",
+    job_store = "reports",
+    tag = "heavy",
+)]
+async fn report() -> Result<(), String> {
+    Err("no paper".to_owned())
+}
 
 #[task]
 async fn plain() {}
@@ -125,4 +144,31 @@ fn are_declared_by_a_schedule_alone() {
     assert!(plain::declared_job().is_none());
     let job = format!("{:?}", remind::declared_job().unwrap());
     assert!(job.contains("on_conflict: Replace"), "{job}");
+}
+
+#[test]
+fn have_what_their_keys_say() {
+    let clock = SimClock::new(punctual::testing::START.parse().unwrap());
+    let builder = Scheduler::builder()
+        .job_store("reports", Arc::new(MemoryStore::new(Arc::new(clock))))
+        .executor("few", Arc::new(AsyncExecutor::new(1)))
+        .register::<report>();
+    let scheduler = TestScheduler::start(builder.unwrap()).unwrap();
+    let found = scheduler.run({
+        let scheduler = (*scheduler).clone();
+        async move { scheduler.get_job(&JobId::new("report").unwrap()).await }
+    });
+    let found = found.unwrap().unwrap();
+    assert_eq!(&*found.job_store, "reports");
+    let definition = found.job.into_job().unwrap().definition;
+    assert_eq!(definition.executor.as_str(), "few");
+    assert_eq!(definition.tags, ["heavy".into()].into());
+    let policy = &definition.policy;
+    assert_eq!(policy.misfire_grace_time, None);
+    assert_eq!(policy.coalesce, Coalesce::Off);
+    assert_eq!(policy.max_instances, 2);
+    assert_eq!(policy.overlap, Overlap::QueueOne);
+    assert_eq!(policy.retry, Some(Retry::fixed(2, Duration::from_mins(1))));
+    assert_eq!(policy.timeout, Some(Duration::from_secs(30)));
+    assert_eq!(policy.on_crash, OnCrash::GiveUp);
 }
