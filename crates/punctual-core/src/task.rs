@@ -599,6 +599,7 @@ pub struct Registry {
     tasks: BTreeMap<TaskName, Arc<dyn Task>>,
     states: Arc<States>,
     closures: Closures,
+    declared: Vec<fn() -> Option<NewJob>>,
 }
 
 impl fmt::Debug for Registry {
@@ -631,13 +632,21 @@ impl Registry {
         self.add_shared(name, blocking_task(function))
     }
 
-    /// Registers a task that is a type.
+    /// Registers a task that is a type (`#[task]`). Where its code declares a job (`#[task(cron = "…")]`), a scheduler that is built
+    /// with this registry adds it. A job that is stored already is replaced: it keeps its pause, and its cursor and phase
+    /// where the trigger is the same.
     ///
     /// # Errors
     ///
     /// Its name is taken, or cannot be one.
     pub fn register<T: TaskFunction>(&mut self) -> Result<(), RegisterError> {
-        T::register(self)
+        T::register(self)?;
+        self.declared.push(T::declared_job);
+        Ok(())
+    }
+
+    pub(crate) fn declared_jobs(&self) -> impl Iterator<Item = NewJob> {
+        self.declared.iter().filter_map(|declared| declared())
     }
 
     /// Registers a task of another make.

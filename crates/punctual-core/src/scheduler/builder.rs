@@ -65,7 +65,7 @@ impl SchedulerBuilder {
         }
     }
 
-    /// The tasks it can run. Default: none.
+    /// The tasks it can run, in place of those it had, and the jobs that their code declares. Default: none.
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = registry;
         self
@@ -91,16 +91,9 @@ impl SchedulerBuilder {
         Ok(self)
     }
 
-    /// Registers a task that is a type (`#[task]`). Where its code declares a job (`#[task(cron = "…")]`), that is added when
-    /// the scheduler is built. A job that is stored already is replaced: it keeps its pause, and its cursor and phase
-    /// where the trigger is the same.
-    ///
-    /// # Errors
-    ///
-    /// Its name is taken, or cannot be one.
+    /// Registers a task that is a type (`#[task]`), with the job that its code declares; see [`Registry::register`].
     pub fn register<T: TaskFunction>(mut self) -> Result<Self, RegisterError> {
         self.registry.register::<T>()?;
-        self.jobs.extend(T::declared_job());
         Ok(self)
     }
 
@@ -274,7 +267,8 @@ impl SchedulerBuilder {
     ///
     /// A lease below 2 s, a name that cannot be one, and what keeps a job from being added.
     pub async fn build(mut self, runtime: Arc<dyn Runtime>) -> Result<Scheduler, Error> {
-        let jobs = std::mem::take(&mut self.jobs);
+        let mut jobs: Vec<NewJob> = self.registry.declared_jobs().collect();
+        jobs.append(&mut self.jobs);
         let mut ids = BTreeSet::new();
         for job in &jobs {
             let alias = job.job_store.clone();

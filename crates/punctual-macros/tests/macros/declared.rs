@@ -146,6 +146,16 @@ fn are_declared_by_a_schedule_alone() {
     assert!(job.contains("on_conflict: Replace"), "{job}");
 }
 
+/// A program that has worker processes gives its registry to both.
+#[test]
+fn come_with_a_registry() {
+    let mut tasks = Registry::new();
+    tasks.register::<poll>().unwrap();
+    let scheduler = TestScheduler::start(Scheduler::builder().registry(tasks)).unwrap();
+    scheduler.advance(Duration::from_hours(2));
+    assert_eq!(scheduler.runs_of("poll").len(), 1);
+}
+
 #[test]
 fn have_what_their_keys_say() {
     let clock = SimClock::new(punctual::testing::START.parse().unwrap());
