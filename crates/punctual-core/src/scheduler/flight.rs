@@ -127,12 +127,15 @@ pub(super) fn stop(shared: &Arc<Shared>, attached: &Arc<Attached>, id: RunId, wh
         flight.cancel.clone()
     };
     cancel.cancel();
-    let (shared, attached) = (Arc::clone(shared), Arc::clone(attached));
+    // A loop that nobody turns any more must not keep its scheduler alive, which has the loop.
+    let weak = (Arc::downgrade(shared), Arc::downgrade(attached));
     let grace = shared.runtime.sleep(shared.settings.cancel_grace);
-    Arc::clone(&shared.runtime).spawn(Box::pin(async move {
+    shared.runtime.spawn(Box::pin(async move {
         grace.await;
         cancel.kill();
-        ended(&shared, &attached, id, None);
+        if let (Some(shared), Some(attached)) = (weak.0.upgrade(), weak.1.upgrade()) {
+            ended(&shared, &attached, id, None);
+        }
     }));
     true
 }
@@ -144,9 +147,11 @@ pub(super) fn watch_timeout(
     id: RunId,
     timer: Abortable<BoxFuture<'static, ()>>,
 ) {
-    let (shared, attached) = (Arc::clone(shared), Arc::clone(attached));
-    Arc::clone(&shared.runtime).spawn(Box::pin(async move {
-        if timer.await.is_ok() {
+    let weak = (Arc::downgrade(shared), Arc::downgrade(attached));
+    shared.runtime.spawn(Box::pin(async move {
+        if timer.await.is_ok()
+            && let (Some(shared), Some(attached)) = (weak.0.upgrade(), weak.1.upgrade())
+        {
             stop(&shared, &attached, id, Stop::Timeout);
         }
     }));

@@ -1109,6 +1109,34 @@ fn blocking_scheduler_returns_when_a_job_shuts_it_down() {
 }
 
 #[test]
+fn a_dropped_scheduler_is_gone_though_it_had_to_stop_a_run() {
+    let held = Arc::new(());
+    let (begin, begun) = mpsc::channel();
+    let builder = Scheduler::builder().state(Arc::clone(&held));
+    let builder = builder.task("wait", move |run: RunContext| {
+        let begin = begin.clone();
+        async move {
+            begin.send(()).unwrap();
+            run.cancel_token().cancelled().await;
+        }
+    });
+    let scheduler = BackgroundScheduler::build(builder.unwrap()).unwrap();
+    scheduler.start(StartMode::Running).unwrap();
+    let job = NewJob::new("wait").timeout(Duration::from_hours(1));
+    scheduler.add_job(job).unwrap();
+    begun.recv().unwrap();
+    drop(scheduler);
+    // The thread that ran it may be about to let go.
+    for _ in 0..10_000 {
+        if Arc::strong_count(&held) == 1 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("the scheduler is still there");
+}
+
+#[test]
 fn after_a_clock_step_back_an_edit_takes_effect_at_once() {
     let bench = Bench::started();
     bench.add(NewJob::new("note").id("job").trigger(every(10)));
