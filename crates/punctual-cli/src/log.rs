@@ -11,6 +11,8 @@ pub(crate) fn to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // That nobody reads the log is no reason to fail; it would be written there, too.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -50,7 +50,11 @@ impl Clock for SystemClock {
 
 /// `time` without its nanoseconds: no store keeps them.
 pub fn whole_micros(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).expect("a timestamp in microseconds is one")
+    // The last second there is has no fraction that could be given back.
+    let whole = Timestamp::from_microsecond(time.as_microsecond());
+    whole
+        .or_else(|_| Timestamp::from_second(time.as_second()))
+        .expect("a second of a timestamp is one")
 }
 
 /// `time + duration`, or the last moment there is.

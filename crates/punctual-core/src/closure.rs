@@ -67,14 +67,21 @@ impl Closures {
         self.with(|table| table.closures.len() > 2 * table.kept + 64)
     }
 
-    /// Lets go of those that none of `jobs` calls.
-    pub(crate) fn sweep<'a>(&self, jobs: impl Iterator<Item = &'a JobArgs>) {
+    /// Those whose jobs were added, to be asked for before the jobs are looked at.
+    pub(crate) fn added(&self) -> HashSet<u64> {
+        self.with(|table| {
+            let all = table.closures.keys().copied();
+            all.filter(|number| !table.adding.contains(number))
+                .collect()
+        })
+    }
+
+    /// Lets go of those of `added` that none of `jobs` calls.
+    pub(crate) fn sweep<'a>(&self, added: &HashSet<u64>, jobs: impl Iterator<Item = &'a JobArgs>) {
         let called: HashSet<u64> = jobs.filter_map(number).collect();
         self.with(|table| {
-            let Table {
-                closures, adding, ..
-            } = &mut *table;
-            closures.retain(|number, _| adding.contains(number) || called.contains(number));
+            let is_wanted = |number: &u64| called.contains(number) || !added.contains(number);
+            table.closures.retain(|number, _| is_wanted(number));
             table.kept = table.closures.len();
         });
     }

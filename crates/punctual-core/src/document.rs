@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::id::{ExecutorName, JobId, TaskName};
 use crate::job::{
-    Backoff, Coalesce, CompiledSchedule, JobArgs, JobDefinition, OnCrash, Overlap, Policy, Retry,
+    Backoff, Coalesce, CompiledSchedule, JobArgs, JobDefinition, OnCrash, Overlap, Policy,
+    RETRY_ATTEMPTS, Retry,
 };
 use crate::zones::Zones;
 
@@ -115,7 +116,7 @@ impl<'de> Deserialize<'de> for Retry {
             max_delay,
             jitter,
         } = RetryDocument::deserialize(d)?;
-        if !(2..=100).contains(&attempts) {
+        if !RETRY_ATTEMPTS.contains(&attempts) {
             let text =
                 format!("attempts is {attempts}; it counts the first one too and takes 2 to 100");
             return Err(serde::de::Error::custom(text));

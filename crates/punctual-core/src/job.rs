@@ -1,5 +1,7 @@
 //! A job: its definition, which people change, and its scheduling state, which decisions change.
 
+use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -83,16 +85,19 @@ pub enum Backoff {
     Exponential,
 }
 
+/// How many attempts a retry may make in all.
+pub const RETRY_ATTEMPTS: RangeInclusive<u32> = 2..=100;
+
 /// What follows a failed or timed-out attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Attempts in all, the first included; at least 2.
+    /// Attempts in all, the first included: 2 to 100.
     pub attempts: u32,
     /// The first wait.
     pub delay: Duration,
     /// How the wait grows.
     pub backoff: Backoff,
-    /// The longest wait.
+    /// The longest wait that growing leads to; the first is as it is given.
     pub max_delay: Duration,
     /// How much longer than that a wait may be, at random: so that what failed together is not tried again together.
     pub jitter: Duration,
@@ -121,7 +126,8 @@ impl Retry {
             Backoff::Linear => made,
             Backoff::Exponential => 1_u32.checked_shl(made - 1).unwrap_or(u32::MAX),
         };
-        let wait = self.delay.saturating_mul(factor).min(self.max_delay);
+        let wait = self.delay.saturating_mul(factor);
+        let wait = wait.min(self.max_delay.max(self.delay));
         Some(wait.saturating_add(self.jitter.mul_f64(chance.clamp(0.0, 1.0))))
     }
 }
@@ -201,8 +207,15 @@ pub struct JobDefinition {
 }
 
 /// A [`Schedule`] inside a definition: two definitions are equal where their triggers are.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CompiledSchedule(pub Schedule);
+
+/// Its tables would hide all else that a job has.
+impl fmt::Debug for CompiledSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CompiledSchedule(..)")
+    }
+}
 
 impl PartialEq for CompiledSchedule {
     fn eq(&self, _: &Self) -> bool {
@@ -356,7 +369,9 @@ mod tests {
                 .map(|made| retry.wait_after(made, 0.0).map(|wait| wait.as_secs()))
                 .collect::<Vec<_>>()
         };
-        let ten = Duration::from_secs(10);
+        let (ten, hour) = (Duration::from_secs(10), Duration::from_hours(1));
+        assert_eq!(waits(Backoff::Fixed, 3 * hour)[3], Some(3 * 3600));
+        assert_eq!(waits(Backoff::Exponential, hour)[3], Some(3600));
         assert_eq!(
             waits(Backoff::Fixed, ten),
             [Some(10), Some(10), Some(10), Some(10), None]

@@ -528,8 +528,8 @@ pub trait TaskFunction: Sized {
     /// Registers it.
     fn register(registry: &mut Registry) -> Result<(), RegisterError>;
 
-    /// The arguments of this call.
-    fn into_args(self) -> JobArgs;
+    /// The arguments of this call, where all of them can be JSON.
+    fn into_args(self) -> Result<JobArgs, serde_json::Error>;
 
     /// The job that its code declares (`#[task(cron = "…")]`), to be added when a scheduler is built.
     fn declared_job() -> Option<NewJob> {
@@ -545,8 +545,8 @@ pub trait LocalTaskFunction: Sized {
     /// Registers it.
     fn register(tasks: &mut LocalTasks) -> Result<(), RegisterError>;
 
-    /// The arguments of this call.
-    fn into_args(self) -> JobArgs;
+    /// The arguments of this call, where all of them can be JSON.
+    fn into_args(self) -> Result<JobArgs, serde_json::Error>;
 }
 
 /// What can be made a job of: a [`NewJob`], or a call of a task that is a type, such as `cleanup(30)`.
@@ -563,8 +563,7 @@ impl IntoNewJob for NewJob {
 
 impl<T: TaskFunction> IntoNewJob for T {
     fn into_new_job(self) -> NewJob {
-        let JobArgs { args, kwargs } = self.into_args();
-        NewJob::new(T::NAME).args(args).kwargs(kwargs)
+        NewJob::of_call(T::NAME, self.into_args())
     }
 }
 

@@ -19,8 +19,24 @@ pub struct UnknownZone {
     name: String,
 }
 
+/// The zone that `given`, a value of `TZ`, names, else the system's.
+fn host_zone(db: &TimeZoneDatabase, given: &str) -> Option<String> {
+    let name = |zone: &str| Some(db.get(zone).ok()?.iana_name()?.to_owned());
+    let given = given.trim_start_matches(':');
+    if !given.is_empty() {
+        if let Some(name) = name(given) {
+            return Some(name);
+        }
+        tracing::warn!(
+            TZ = given,
+            "is not the name of a time zone, such as Europe/Paris; the system's is taken"
+        );
+    }
+    name(&iana_time_zone::get_timezone().ok()?)
+}
+
 impl Zones {
-    /// The data of the host, and the host's zone by its IANA name (UTC where it has none).
+    /// The data of the host, and the host's zone: the one that the variable `TZ` names, else the system's, else UTC.
     pub fn system() -> Self {
         Self::new(jiff::tz::db().clone(), "host")
     }
@@ -36,10 +52,8 @@ impl Zones {
 
     /// A given database; `version` names its release, such as `2026f`. The default zone is the host's.
     pub fn new(db: TimeZoneDatabase, version: impl Into<String>) -> Self {
-        let host = iana_time_zone::get_timezone()
-            .ok()
-            .filter(|name| db.get(name).is_ok());
-        let default_zone = host.unwrap_or_else(|| "UTC".to_owned());
+        let default_zone = host_zone(&db, &std::env::var("TZ").unwrap_or_default())
+            .unwrap_or_else(|| "UTC".to_owned());
         Self {
             db,
             version: version.into(),
@@ -74,5 +88,19 @@ impl Zones {
     /// The zone of a trigger that names none.
     pub fn default_zone(&self) -> &str {
         &self.default_zone
+    }
+}
+
+#[cfg(all(test, feature = "bundled-zones"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tz_comes_before_the_system() {
+        let db = TimeZoneDatabase::bundled();
+        let zone = |given| host_zone(&db, given);
+        assert_eq!(zone("Europe/Paris").as_deref(), Some("Europe/Paris"));
+        assert_eq!(zone(":europe/paris").as_deref(), Some("Europe/Paris"));
+        assert_eq!(zone("CET-1CEST"), zone(""));
     }
 }

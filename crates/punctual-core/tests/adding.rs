@@ -166,6 +166,31 @@ fn a_closure_may_be_replaced_and_may_block() {
 }
 
 #[test]
+fn closures_may_be_added_from_many_threads() {
+    for _ in 0..10 {
+        let test = bench();
+        let calls = Arc::new(AtomicU32::new(0));
+        let scheduler = test.blocking();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let calls = Arc::clone(&calls);
+                        let count = move || {
+                            calls.fetch_add(1, Ordering::SeqCst);
+                            async {}
+                        };
+                        scheduler.add_local(count).wait().unwrap();
+                    }
+                });
+            }
+        });
+        test.advance(MINUTE);
+        assert_eq!(calls.load(Ordering::SeqCst), 800);
+    }
+}
+
+#[test]
 fn closures_stay_out_of_job_stores() {
     let store = Arc::new(MemoryStore::new(Arc::new(
         punctual_core::clock::SystemClock,
@@ -183,6 +208,26 @@ fn closures_stay_out_of_job_stores() {
     let unknown = test.add_local(async || ()).executor("nobody");
     let error = unknown.wait().unwrap_err();
     assert!(error.to_string().contains("nobody"), "{error}");
+    let stays = test.add(weekly()).job_store("punctual:local").wait();
+    assert_eq!(stays.unwrap_err().field(), Some("jobstore"));
+    let error = test.blocking().remove_jobstore("punctual:local");
+    assert!(error.unwrap_err().to_string().contains("reserved"));
+    // Nor can one job be made to call the closure of another, or none.
+    let closure = test
+        .add_local(async || ())
+        .every(MINUTE)
+        .wait()
+        .unwrap()
+        .job;
+    for change in [
+        JobUpdate::new().args(vec![1.into()]),
+        JobUpdate::new().call(weekly()),
+    ] {
+        let error = test.blocking().modify_job(closure.id(), change);
+        assert_eq!(error.unwrap_err().field(), Some("task"));
+    }
+    let renamed = JobUpdate::new().name("renamed");
+    test.blocking().modify_job(closure.id(), renamed).unwrap();
     // A stored job cannot be made to call one.
     let id = test.add(weekly()).every(MINUTE).wait().unwrap().job;
     let change = JobUpdate::new()

@@ -24,8 +24,8 @@ macro_rules! declared {
             fn register(registry: &mut Registry) -> Result<(), RegisterError> {
                 registry.add($text, async || ())
             }
-            fn into_args(self) -> JobArgs {
-                JobArgs::default()
+            fn into_args(self) -> Result<JobArgs, serde_json::Error> {
+                Ok(JobArgs::default())
             }
             fn declared_job() -> Option<NewJob> {
                 let trigger = Trigger::interval(Duration::from_secs($seconds)).unwrap();
@@ -178,8 +178,8 @@ fn two_declarations_of_one_id_are_refused() {
         fn register(registry: &mut Registry) -> Result<(), RegisterError> {
             registry.add("twice", async || ())
         }
-        fn into_args(self) -> JobArgs {
-            JobArgs::default()
+        fn into_args(self) -> Result<JobArgs, serde_json::Error> {
+            Ok(JobArgs::default())
         }
         fn declared_job() -> Option<NewJob> {
             Some(NewJob::new("twice").id("report"))
@@ -190,4 +190,38 @@ fn two_declarations_of_one_id_are_refused() {
         matches!(&error, Error::Invalid { field, .. } if field == "id"),
         "{error}"
     );
+}
+
+/// A date of the code is one date, and not a date at every start.
+#[test]
+fn what_was_declared_for_a_moment_runs_once() {
+    let world = World::new();
+    let release = || {
+        let at = Trigger::date("2026-01-01T00:10:00Z".parse().unwrap());
+        world.release(|builder| builder.scheduled_job("once", at, async || ()).unwrap())
+    };
+    drop(release());
+    world.clock.advance(Duration::from_hours(1));
+    // It was stored in time, and is late.
+    let late = release();
+    late.settle();
+    assert_eq!(late.runs_of("once").len(), 1);
+    drop(late);
+    let again = release();
+    again.settle();
+    assert_eq!(again.runs_of("once").len(), 1);
+    assert!(world.job("once").is_none());
+}
+
+#[test]
+fn what_is_over_keeps_no_program_from_starting() {
+    let world = World::new();
+    let over = Trigger::cron().year(2025).build().unwrap();
+    let release = |builder: SchedulerBuilder| {
+        let builder = builder.scheduled_job("over", over, async || ()).unwrap();
+        both(builder)
+    };
+    drop(world.release(release));
+    assert!(world.job("over").is_none());
+    assert!(world.job("clean").is_some());
 }

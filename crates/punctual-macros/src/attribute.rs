@@ -105,7 +105,7 @@ impl Keys {
         }
         let key = input.call(Ident::parse_any)?;
         let word = key.to_string();
-        if self.seen.contains(&key) {
+        if self.seen.contains(&key) && word != "tag" {
             self.errors
                 .push(Error::new(key.span(), format!("`{word}` is given twice")));
         }

@@ -47,7 +47,7 @@ impl Expansion<'_> {
                     registry.add_task(#name, PunctualTask)
                 }
 
-                fn into_args(self) -> #private::JobArgs {
+                fn into_args(self) -> ::core::result::Result<#private::JobArgs, #private::serde_json::Error> {
                     #private::CallArgs::to_job(&self)
                 }
 
@@ -88,7 +88,7 @@ impl Expansion<'_> {
                     tasks.add(#name, PunctualTask)
                 }
 
-                fn into_args(self) -> #private::JobArgs {
+                fn into_args(self) -> ::core::result::Result<#private::JobArgs, #private::serde_json::Error> {
                     #private::CallArgs::to_job(&self)
                 }
             }

@@ -55,8 +55,8 @@ pub fn failed(error: &ArgsError) -> TaskEnd {
     TaskEnd::Failed(error.to_string())
 }
 
-pub fn new_job(task: &str, args: JobArgs) -> NewJob {
-    NewJob::new(task).args(args.args).kwargs(args.kwargs)
+pub fn new_job(task: &str, args: Result<JobArgs, serde_json::Error>) -> NewJob {
+    NewJob::of_call(task, args)
 }
 
 /// The job that a task declares; its trigger was read when the program was compiled.

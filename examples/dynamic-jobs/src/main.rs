@@ -53,6 +53,8 @@ fn run(settings: &Settings) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)
+        // That nobody reads the log is no reason to fail; it would be written there, too.
+        .log_internal_errors(false)
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -71,9 +73,19 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     // Bound before the store is opened, so that a taken port is told at once; nobody can connect yet.
     let port = Port::bind(settings.listen, settings.is_shared())?;
     let address = port.address();
-    let database = Database::open(&settings.database)?;
-    let scheduler = extensions::scheduler(settings, database.clone()).await?;
-    let router = app(settings, given.as_ref(), &scheduler, database).await?;
+    let opening = async {
+        let database = Database::open(&settings.database)?;
+        let scheduler = extensions::scheduler(settings, database.clone()).await?;
+        let router = app(settings, given.as_ref(), &scheduler, database).await?;
+        anyhow::Ok((scheduler, router))
+    };
+    let (scheduler, router) = tokio::select! {
+        opened = opening => opened?,
+        signal = signals.next() => {
+            tracing::info!(signal, "told to end before the store had answered");
+            return Ok(());
+        }
+    };
     scheduler.start(StartMode::Running)?;
     tracing::info!(node = %scheduler.node(), process = std::process::id(), "the scheduler works");
 

@@ -35,6 +35,13 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, msg)
     }
 
+    /// The application's own database does not do its part.
+    pub(crate) fn database(error: impl std::fmt::Display) -> Self {
+        tracing::error!(%error, "the application's database cannot be used");
+        let msg = format!("the application's database cannot be used: {error}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, msg)
+    }
+
     /// The service itself failed.
     pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(%error, "a request could not be answered");

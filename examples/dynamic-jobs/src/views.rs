@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Json, Router, middleware};
 use punctual::prelude::*;
+use punctual::scheduler::Error;
 use punctual_server::json;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -109,7 +110,7 @@ async fn add_cron(State(app): State<App>, request: Request) -> Answer<Json<Value
     tokio::task::spawn_blocking(move || database.ensure(&id))
         .await
         .map_err(Refusal::internal)?
-        .map_err(Refusal::internal)?;
+        .map_err(Refusal::database)?;
     let when = trigger.describe();
     let mut new = NewJob::new(TASK1)
         .id(&task_id)
@@ -125,21 +126,21 @@ async fn add_cron(State(app): State<App>, request: Request) -> Answer<Json<Value
     if added.job.state.paused.is_some() {
         // To replace a job keeps its pause. A resumed one makes up nothing, so that of a time that has passed nothing is
         // left: then the job is gone, and is added as if it had never been there.
-        match app.scheduler.resume_job(added.job.id()).await? {
-            Some(job) => next = job.next_run_time(),
-            None => {
+        match app.scheduler.resume_job(added.job.id()).await {
+            Ok(Some(job)) => next = job.next_run_time(),
+            // Or another client was faster: the last who speaks is right, and that is this one.
+            Ok(None) | Err(Error::NoSuchJob { .. }) => {
                 added.job = app.scheduler.add_job(new).await?.job;
                 next = added.job.next_run_time();
             }
+            Err(error) => return Err(error.into()),
         }
     }
     let verb = if added.replaced { "replaced" } else { "added" };
     let next = match next {
-        _ if !added.warnings.is_empty() => {
-            added.warnings.join("; ").replace("run_date", "run_time")
-        }
-        Some(at) => format!("next run at {at}"),
         None => "its last run is under way".to_owned(),
+        Some(at) if added.warnings.is_empty() => format!("next run at {at}"),
+        Some(_) => added.warnings.join("; ").replace("run_date", "run_time"),
     };
     Ok(Json(
         json!({ "msg": format!("job {task_id} {verb}: {when}; {next}") }),

@@ -16,7 +16,8 @@ use super::{ArgsCheck, Executor, ExecutorEnv, Prepared, Work, run_future};
 use crate::id::TaskName;
 use crate::job::JobArgs;
 use crate::task::{
-    ArgsError, IntoTaskEnd, Parameter, RegisterError, TaskEnd, TaskInput, check_taken,
+    ArgsError, IntoTaskEnd, LocalTaskFunction, Parameter, RegisterError, TaskEnd, TaskInput,
+    check_taken,
 };
 
 type LocalFuture = LocalBoxFuture<'static, TaskEnd>;
@@ -97,6 +98,15 @@ impl LocalTasks {
     /// No tasks yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Registers a task that is a type (`#[task(local)]`).
+    ///
+    /// # Errors
+    ///
+    /// A name that cannot be one, or is taken here already.
+    pub fn register<T: LocalTaskFunction>(&mut self) -> Result<(), RegisterError> {
+        T::register(self)
     }
 
     /// Registers an async function or closure.

@@ -28,7 +28,8 @@ impl ThreadPoolExecutor {
     }
 
     /// Takes up to `runs` more than it has threads for, so that a thread that is free need not wait for the job store. What
-    /// waits here is claimed: its timeout counts, no other node takes it, and it starts only if its lease still holds.
+    /// waits here is claimed: its timeout counts, no other node takes it, it starts only if its lease still holds, and it does start
+    /// though its job is paused meanwhile.
     /// Default 0: everything waits in the job store.
     pub fn queue(mut self, runs: usize) -> Self {
         self.queue = runs;

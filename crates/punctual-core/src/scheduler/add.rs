@@ -387,10 +387,15 @@ impl Scheduler {
         {
             return Err(self.0.unknown_executor(alias));
         }
-        if !self.0.has_closures.swap(true, Ordering::SeqCst) {
-            self.0.collect_tasks();
+        if !self.0.has_closures.load(Ordering::SeqCst) {
             let store = MemoryStore::new(Arc::clone(&self.0.clock));
-            self.attach(CLOSURE_STORE, Arc::new(store))?;
+            match self.attach(CLOSURE_STORE, Arc::new(store)) {
+                Ok(()) | Err(Error::AliasTaken { .. }) => {} // by another thread that adds its first
+                Err(error) => return Err(error),
+            }
+            self.0.has_closures.store(true, Ordering::SeqCst);
+            self.0.collect_tasks();
+            self.wakeup();
         }
         let closures = self.0.registry.closures();
         if closures.wants_sweep() {
@@ -402,12 +407,14 @@ impl Scheduler {
 
     /// Lets go of closures whose jobs are gone.
     async fn sweep_closures(&self) -> Result<(), Error> {
+        let closures = self.0.registry.closures();
+        let added = closures.added();
         let jobs = self.query_jobs(CLOSURE_STORE, &JobQuery::default()).await?;
         let args = jobs.items.iter().filter_map(|job| match job {
             StoredJob::Job(job) => Some(&*job.definition.args),
             StoredJob::Unreadable(_) => None,
         });
-        self.0.registry.closures().sweep(args);
+        closures.sweep(&added, args);
         Ok(())
     }
 }

@@ -29,6 +29,8 @@ use crate::zones::Zones;
 
 /// The shortest lease.
 const LEASE_MIN: Duration = Duration::from_secs(2);
+/// The longest lease: what adds some of them to a time stays a time.
+const LEASE_MAX: Duration = Duration::from_hours(24);
 /// How many runs the default executor works on at once.
 pub(super) const DEFAULT_MAX_WORKERS: usize = 100;
 
@@ -265,7 +267,7 @@ impl SchedulerBuilder {
     ///
     /// # Errors
     ///
-    /// A lease below 2 s, a name that cannot be one, and what keeps a job from being added.
+    /// A lease below 2 s or above a day, a name that cannot be one, and what keeps a job from being added.
     pub async fn build(mut self, runtime: Arc<dyn Runtime>) -> Result<Scheduler, Error> {
         let mut jobs: Vec<NewJob> = self.registry.declared_jobs().collect();
         jobs.append(&mut self.jobs);
@@ -283,10 +285,15 @@ impl SchedulerBuilder {
             }
         }
         let scheduler = self.build_without_jobs(runtime, ids)?;
-        for job in jobs {
+        for mut job in jobs {
+            job.is_declared = true;
             match scheduler.add_job(job).await {
                 // They are declared by the process that runs them, too.
                 Ok(_) | Err(Error::OutOfReach { .. }) => {}
+                // No reason for a program that has run for years to start no more.
+                Err(Error::NeverRuns { id, reason }) => {
+                    tracing::warn!(job = %id, reason, "the program's code declares it, but its time is over; it is not added");
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -310,6 +317,14 @@ impl SchedulerBuilder {
             single_instance,
             ..
         } = self;
+        if settings.lease > LEASE_MAX {
+            let message = format!(
+                "{} s is too long: it is how long the runs of a dead node wait for another; it is at most {} s",
+                settings.lease.as_secs_f64(),
+                LEASE_MAX.as_secs()
+            );
+            return Err(Error::invalid("lease", message));
+        }
         if settings.lease < LEASE_MIN {
             return Err(Error::invalid(
                 "lease",

@@ -32,7 +32,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// The verbs of a [`Scheduler`] for code that is not async: each waits until it is done. Cheap to clone.
 ///
 /// Waiting on an async executor's own thread holds up what else runs there: inside an async task use the
-/// [`Scheduler`] itself.
+/// [`Scheduler`] itself. Where that thread turns the scheduler's loop, too (a current-thread tokio), [`shutdown`](Self::shutdown)
+/// and [`remove_jobstore`](Self::remove_jobstore) would wait for ever.
 #[derive(Clone, Debug)]
 pub struct BlockingHandle(Scheduler);
 

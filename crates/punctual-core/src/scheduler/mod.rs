@@ -564,7 +564,8 @@ impl Scheduler {
             .await
     }
 
-    /// Pauses a job: once this returns, no run of it starts; what runs goes on.
+    /// Pauses a job: once this returns, no run of it is claimed any more, on any node; what runs goes on, as does what an
+    /// executor has claimed for its queue.
     pub async fn pause_job(
         &self,
         job: impl Into<JobRef<'_>>,
@@ -715,6 +716,7 @@ impl Scheduler {
 
     /// Removes a job store; returns when its runs have ended, as [`shutdown`](Self::shutdown) does. What it keeps stays.
     pub async fn remove_jobstore(&self, alias: &str) -> Result<Arc<dyn JobStore>, Error> {
+        shared::check_alias(alias)?;
         let attached = self.0.store(alias)?;
         attached.stopping.store(true, Ordering::SeqCst);
         attached.wake.notify(usize::MAX);

@@ -7,7 +7,7 @@ use punctual_trigger::Trigger;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::job::{Coalesce, OnCrash, Overlap, Retry};
+use crate::job::{Coalesce, JobArgs, OnCrash, Overlap, Retry};
 use crate::plan::{FirstRun, OnConflict, PauseRequest, PolicyPatch};
 use crate::task::IntoNewJob;
 
@@ -73,6 +73,10 @@ pub struct NewJob {
     pub(crate) first_run: FirstRun,
     pub(crate) on_conflict: OnConflict,
     pub(crate) allow_unknown_task: bool,
+    /// A date that has passed is not made up for.
+    pub(crate) is_declared: bool,
+    /// Why its arguments cannot be stored.
+    pub(crate) args_error: Option<String>,
 }
 
 impl NewJob {
@@ -92,6 +96,20 @@ impl NewJob {
             first_run: FirstRun::ByTrigger,
             on_conflict: OnConflict::Error,
             allow_unknown_task: false,
+            is_declared: false,
+            args_error: None,
+        }
+    }
+
+    /// A job that makes a call. That its arguments cannot be JSON is said when it is added.
+    pub fn of_call(task: impl Into<String>, args: Result<JobArgs, serde_json::Error>) -> Self {
+        let job = Self::new(task);
+        match args {
+            Ok(JobArgs { args, kwargs }) => job.args(args).kwargs(kwargs),
+            Err(error) => Self {
+                args_error: Some(format!("cannot be stored as JSON: {error}")),
+                ..job
+            },
         }
     }
 
@@ -195,6 +213,7 @@ pub struct JobUpdate {
     pub(crate) next_run_time: Option<Timestamp>,
     pub(crate) expected_revision: Option<u64>,
     pub(crate) allow_unknown_task: bool,
+    pub(crate) args_error: Option<String>,
 }
 
 impl JobUpdate {
@@ -218,8 +237,13 @@ impl JobUpdate {
     /// Another call: the task of `call`, with its arguments in place of all that the job has.
     pub fn call(mut self, call: impl IntoNewJob) -> Self {
         let NewJob {
-            task, args, kwargs, ..
+            task,
+            args,
+            kwargs,
+            args_error,
+            ..
         } = call.into_new_job();
+        self.args_error = args_error;
         self.task = Some(task);
         self.args = Some(args);
         self.kwargs = Some(kwargs);

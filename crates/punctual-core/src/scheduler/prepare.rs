@@ -11,10 +11,12 @@ use super::error::{Error, nearest, nearest_or_all};
 use super::new_job::{JobUpdate, NewJob};
 use super::shared::{Attached, Shared};
 use crate::clock::{later, whole_micros};
-use crate::closure::{CLOSURE_STORE, RESERVED};
+use crate::closure::{CLOSURE_STORE, CLOSURE_TASK, RESERVED};
 use crate::decide::CATCH_UP_WINDOW;
 use crate::id::{ExecutorName, JobId, TaskName};
-use crate::job::{Coalesce, CompiledSchedule, JobArgs, JobDefinition, Policy};
+use crate::job::{
+    Coalesce, CompiledSchedule, JobArgs, JobDefinition, Policy, RETRY_ATTEMPTS, Retry,
+};
 use crate::plan::{Addition, FirstRun, JobPatch, PolicyPatch, ReadyTrigger};
 use crate::store::{NODES_NAMESPACE, Record};
 
@@ -72,6 +74,9 @@ pub(super) async fn new_job(
         ..
     } = new;
     let id = id.map_or_else(|| Ok(JobId::random()), JobId::new)?;
+    if let Some(reason) = new.args_error {
+        return Err(Error::invalid("kwargs", reason));
+    }
     let task = checked_name_of_task(task, attached)?;
     let args = JobArgs { args, kwargs };
     let executor = executor.map_or_else(|| Ok(ExecutorName::default()), ExecutorName::new)?;
@@ -99,6 +104,10 @@ pub(super) async fn new_job(
             && let Ok(Some(past)) = ready.schedule.last_at_or_before(now)
             && past < now
         {
+            if new.is_declared && shared.deadline(attached.store.get(&id)).await?.is_none() {
+                let reason = format!("its date, {past}, has passed");
+                return Err(Error::NeverRuns { id, reason });
+            }
             let is_within =
                 |span: Option<Duration>| span.is_none_or(|span| later(past, span) >= now);
             let window = (policy.coalesce == Coalesce::Off).then_some(CATCH_UP_WINDOW);
@@ -163,6 +172,15 @@ pub(super) async fn patch(
         next_run_time,
         ..
     } = update;
+    if let Some(reason) = update.args_error {
+        return Err(Error::invalid("kwargs", reason));
+    }
+    if current.task.as_str() == CLOSURE_TASK
+        && (task.is_some() || args.is_some() || kwargs.is_some())
+    {
+        let message = "is a closure's: remove the job, and add another closure";
+        return Err(Error::invalid("task", message));
+    }
     let task = task
         .map(|task| checked_name_of_task(task, attached))
         .transpose()?;
@@ -249,6 +267,11 @@ fn check_runs(
 
 /// Closures are called by the jobs of their own store only.
 fn checked_name_of_task(task: String, attached: &Attached) -> Result<TaskName, Error> {
+    if &*attached.alias == CLOSURE_STORE && task != CLOSURE_TASK {
+        let message =
+            format!("{CLOSURE_STORE:?} has the jobs that call closures; choose another job store");
+        return Err(Error::invalid("jobstore", message));
+    }
     if task.starts_with(RESERVED) && &*attached.alias != CLOSURE_STORE {
         let message = format!(
             "{task:?} begins with \"punctual:\", which is reserved; a closure is added by add_local"
@@ -260,6 +283,14 @@ fn checked_name_of_task(task: String, attached: &Attached) -> Result<TaskName, E
 
 fn checked_policy(patch: PolicyPatch, over: Policy) -> Result<Policy, Error> {
     let policy = patch.over(over);
+    if let Some(Retry { attempts, .. }) = policy.retry
+        && !RETRY_ATTEMPTS.contains(&attempts)
+    {
+        let (least, most) = RETRY_ATTEMPTS.into_inner();
+        let message =
+            format!("attempts is {attempts}; it is {least} to {most}, the first included");
+        return Err(Error::invalid("retry", message));
+    }
     if policy.max_instances == 0 {
         return Err(Error::invalid(
             "max_instances",

@@ -390,6 +390,10 @@ impl Shared {
         executor: Arc<dyn Executor>,
     ) -> Result<(), Error> {
         let name = ExecutorName::new(alias)?;
+        if executor.capacity() == 0 {
+            let message = "has no place for a run; give it 1 worker or more";
+            return Err(Error::invalid(format!("executors.{alias}"), message));
+        }
         let env = self.executor_env();
         {
             let mut executors = lock(&self.executors);

@@ -245,7 +245,7 @@ fn a_past_date_runs_now_with_a_warning() {
 }
 
 #[test]
-fn a_lease_that_is_too_short_is_refused() {
+fn a_lease_that_is_too_short_or_too_long_is_refused() {
     let clock = SimClock::new("2026-01-01T00:00:00Z".parse().unwrap());
     let sim = SimRuntime::new(clock);
     let build = |lease| {
@@ -255,6 +255,9 @@ fn a_lease_that_is_too_short_is_refused() {
     let refused = build(1999).unwrap_err();
     assert_eq!(refused.field(), Some("lease"));
     assert!(refused.to_string().contains("1.999 s"), "{refused}");
+    for long in [86_400_001, u64::MAX] {
+        assert_eq!(build(long).unwrap_err().field(), Some("lease"));
+    }
     let settings = *build(2000).unwrap().settings();
     assert_eq!(settings.lease, Duration::from_secs(2));
 }
@@ -728,6 +731,30 @@ fn two_nodes_on_one_store_share_the_work() {
     first.advance(100);
     assert_eq!(first.called().len() + count.load(Ordering::SeqCst), 100);
     assert_eq!(first.ledger(), ["succeeded"; 100]);
+}
+
+#[test]
+fn the_last_moment_there_is_is_one() {
+    let bench = Bench::started();
+    let job = NewJob::new("note").id("job");
+    let added = bench.add(job.next_run_time(Timestamp::MAX).trigger(every(60)));
+    assert!(added.job.next_run_time().unwrap() < Timestamp::MAX);
+    bench.advance(60);
+    assert!(bench.called().is_empty());
+}
+
+#[test]
+fn what_could_never_work_is_refused() {
+    let bench = Bench::started();
+    let none = Arc::new(ThreadPoolExecutor::new(0));
+    let refused = bench.scheduler.add_executor("none", none).unwrap_err();
+    assert_eq!(refused.field(), Some("executors.none"));
+    for attempts in [0, 1, 101] {
+        let retry = Retry::fixed(attempts, Duration::from_secs(1));
+        let job = NewJob::new("note").retry(retry);
+        let refused = bench.run(|s| async move { s.add_job(job).await });
+        assert_eq!(refused.unwrap_err().field(), Some("retry"));
+    }
 }
 
 /// Without an alias the store that was added first is meant; with one, that store alone.

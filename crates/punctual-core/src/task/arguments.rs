@@ -283,16 +283,12 @@ pub trait CallArgs: Sized {
         Self::read(&BoundArgs::bind(Self::TASK, Self::TAKES, args)?)
     }
 
-    /// The arguments of a job that makes this call.
-    ///
-    /// # Panics
-    ///
-    /// When an argument cannot be JSON.
-    fn to_job(&self) -> JobArgs {
-        JobArgs {
+    /// The arguments of a job that makes this call, where all of them can be JSON.
+    fn to_job(&self) -> Result<JobArgs, serde_json::Error> {
+        Ok(JobArgs {
             args: Vec::new(),
-            kwargs: self.write().expect("an argument is JSON"),
-        }
+            kwargs: self.write()?,
+        })
     }
 }
 

@@ -1,7 +1,9 @@
 //! Calls: what they take, and what they are stored as.
 
 use punctual::prelude::*;
+use punctual::scheduler::JobUpdate;
 use punctual::task::{IntoNewJob, TaskFunction};
+use punctual::testing::TestScheduler;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -38,9 +40,26 @@ fn greet(
 
 /// What a call is stored as.
 fn stored(call: impl TaskFunction) -> Value {
-    let args = call.into_args();
+    let args = call.into_args().unwrap();
     assert_eq!(args.args, Vec::<Value>::new());
     args.kwargs.into()
+}
+
+#[task]
+fn count(to: u128) {
+    let _ = to;
+}
+
+#[test]
+fn that_are_no_json_are_refused_when_they_are_added() {
+    let builder = Scheduler::builder().register::<count>().unwrap();
+    let test = TestScheduler::start(builder).unwrap();
+    let added = test.add(count(5)).cron("hour=3").wait().unwrap();
+    let error = test.add(count(u128::MAX)).wait().unwrap_err();
+    assert_eq!(error.field(), Some("kwargs"), "{error}");
+    let change = JobUpdate::new().call(count(u128::MAX));
+    let error = test.blocking().modify_job(added.job.id(), change);
+    assert_eq!(error.unwrap_err().field(), Some("kwargs"));
 }
 
 #[test]

@@ -55,6 +55,7 @@ async fn celebrate() {}
     executor = "few",
     job_store = "reports",
     tag = "heavy",
+    tag = "monthly",
 )]
 async fn report() -> Result<(), String> {
     Err("no paper".to_owned())
@@ -172,7 +173,7 @@ fn have_what_their_keys_say() {
     assert_eq!(&*found.job_store, "reports");
     let definition = found.job.into_job().unwrap().definition;
     assert_eq!(definition.executor.as_str(), "few");
-    assert_eq!(definition.tags, ["heavy".into()].into());
+    assert_eq!(definition.tags, ["heavy".into(), "monthly".into()].into());
     let policy = &definition.policy;
     assert_eq!(policy.misfire_grace_time, None);
     assert_eq!(policy.coalesce, Coalesce::Off);

@@ -146,6 +146,11 @@ fn check_promises(writer: &Connection, other: &Connection) -> Result<()> {
             "synchronous is {synchronous}, not 2 (FULL), so what is acknowledged could be lost with the power"
         ));
     }
+    if writer.is_readonly(rusqlite::MAIN_DB)? {
+        return refuse(
+            "it cannot be written by the user who runs this; give write permission to the file",
+        );
+    }
     other.busy_timeout(Duration::ZERO)?;
     match other.execute_batch("BEGIN IMMEDIATE") {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
