@@ -1,8 +1,9 @@
 //! Starting and stopping.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
-use crate::support::{Service, let_work_last, refused, wait_for};
+use crate::support::{Service, Starting, let_work_last, refused, wait_for};
 
 #[test]
 fn settings_that_do_not_fit_are_named() {
@@ -122,4 +123,35 @@ fn a_second_signal_ends_at_once() {
         "{}",
         service.log()
     );
+}
+
+#[test]
+fn a_signal_ends_a_start_that_waits_for_its_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!("redis://{}", silent.local_addr().unwrap());
+    let mut starting = Starting::spawn(folder.path(), &["--store", &store]);
+    let _connection = silent.accept().unwrap();
+    starting.signal("TERM");
+    assert_eq!(starting.exit_code(), Some(0));
+}
+
+/// The disk is full, or whoever reads the log is gone.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let starting = Starting::spawn_with_log(folder.path(), &[], "/dev/full".into());
+    let mut service = starting.ready();
+    service
+        .add(r#"{"task_id":1,"run_time":"2020-8-12 12:03:00","trigger_type":"date"}"#)
+        .ok();
+    let state = wait_for("the run", || {
+        let runs = service.runs("1");
+        let state = runs.first()?["state"].as_str()?.to_owned();
+        (state != "pending" && state != "running").then_some(state)
+    });
+    assert_eq!(state, "succeeded");
+    service.signal("TERM");
+    assert_eq!(service.exit_code(), Some(0));
 }

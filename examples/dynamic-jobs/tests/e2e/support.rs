@@ -72,15 +72,11 @@ impl Service {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.process.0.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(status.unwrap().success());
+        self.process.signal(name);
     }
 
-    /// The exit code, once it has ended.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
-        let ended = wait_for("the process to end", || self.process.0.try_wait().unwrap());
-        ended.code()
+        self.process.exit_code()
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str) -> Answer {
@@ -114,7 +110,10 @@ impl Starting {
     pub(crate) fn spawn(folder: &Path, flags: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::SeqCst);
-        let log = folder.join(format!("service-{count}.log"));
+        Self::spawn_with_log(folder, flags, folder.join(format!("service-{count}.log")))
+    }
+
+    pub(crate) fn spawn_with_log(folder: &Path, flags: &[&str], log: PathBuf) -> Self {
         let mut command = command(folder);
         if !flags.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
@@ -139,6 +138,14 @@ impl Starting {
         }
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        self.process.exit_code()
+    }
+
     pub(crate) fn ready(self) -> Service {
         let Ok(line) = self.told.recv_timeout(PATIENCE) else {
             let said = std::fs::read_to_string(&self.log).unwrap();
@@ -156,6 +163,20 @@ impl Starting {
 
 /// Killed when it is dropped.
 pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    fn signal(&self, name: &str) {
+        let id = self.0.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// The exit code, once it has ended.
+    fn exit_code(&mut self) -> Option<i32> {
+        let ended = wait_for("the process to end", || self.0.try_wait().unwrap());
+        ended.code()
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
