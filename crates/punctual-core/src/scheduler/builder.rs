@@ -171,7 +171,7 @@ impl SchedulerBuilder {
         self
     }
 
-    /// How long a claim holds without a sign of life. Default 30 s; with less than 2 s building fails.
+    /// How long a claim holds without a sign of life. Default 30 s; outside of 2 s to a day building fails.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self
