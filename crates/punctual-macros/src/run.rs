@@ -96,7 +96,7 @@ impl Expansion<'_> {
         let job = quote! {
             impl #private::IntoNewJob for #ident {
                 fn into_new_job(self) -> #private::NewJob {
-                    #private::new_job(#name, #private::CallArgs::to_job(&self))
+                    #private::NewJob::of_call(#name, #private::CallArgs::to_job(&self))
                 }
             }
         };

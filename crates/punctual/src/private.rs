@@ -55,10 +55,6 @@ pub fn failed(error: &ArgsError) -> TaskEnd {
     TaskEnd::Failed(error.to_string())
 }
 
-pub fn new_job(task: &str, args: Result<JobArgs, serde_json::Error>) -> NewJob {
-    NewJob::of_call(task, args)
-}
-
 /// The job that a task declares; its trigger was read when the program was compiled.
 pub fn declared_job(call: impl IntoNewJob, id: &str, trigger: &str) -> NewJob {
     let trigger: Trigger =
