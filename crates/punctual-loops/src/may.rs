@@ -1,13 +1,13 @@
 //! may: coroutines with stacks of their own.
 
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 
 use ::may::sync::mpsc::channel;
 use punctual_core::executor::{Executor, ExecutorEnv, Prepared, Work};
 use punctual_core::runtime::{HostedRuntime, Runtime};
 use punctual_core::scheduler::{Error, Scheduler, SchedulerBuilder};
-use punctual_core::store::BoxFuture;
+use punctual_core::store::{BoxFuture, StoreError};
 
 /// How many runs the default executor works on at once.
 const MAX_WORKERS: usize = 100;
@@ -30,9 +30,16 @@ impl MayScheduler {
     /// As [`SchedulerBuilder::build`].
     pub fn build(builder: SchedulerBuilder) -> Result<Self, Error> {
         let (wake, woken) = channel();
+        // may's `send` waits until the coroutine that it wakes is parked, and whoever wakes the scheduler may hold a lock that
+        // the coroutine wants: so the waiting is done by a thread that holds none.
+        let (pass_on, passed_on) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("punctual-may".to_owned())
+            .spawn(move || passed_on.into_iter().try_for_each(|()| wake.send(())))
+            .map_err(|error| StoreError::failed(format!("no thread could be started: {error}")))?;
         let runtime = HostedRuntime::new(move || {
             // It fails when the coroutine is gone, which it is with the process.
-            let _ = wake.send(());
+            let _ = pass_on.send(());
         });
         let builder = builder.default_executor(|| Arc::new(MayExecutor::new(MAX_WORKERS)));
         let built = builder.build(Arc::new(MayRuntime(runtime.clone())));
